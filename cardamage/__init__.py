@@ -1,0 +1,11 @@
+"""Mask R-CNN for car damage: annotate with Labelme, train with one command, get COCO AP and pictures.
+
+The public names follow Detectron2's sub-paths (``cardamage.config.get_cfg``,
+``cardamage.engine.DefaultTrainer`` and so on). Importing this package alone loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

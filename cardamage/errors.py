@@ -1,0 +1,59 @@
+"""The exceptions a user can meet, one for each layer.
+
+Every message is one plain sentence: what is wrong, where (file, shape index, key), and what to do.
+Commands print it without a traceback (see :func:`cardamage.utils.cli.run`).
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CardamageError",
+    "CheckpointError",
+    "ConfigError",
+    "ConfigKeyError",
+    "ConfigValueError",
+    "DataError",
+    "EvaluationError",
+    "LaunchError",
+    "TrainingError",
+]
+
+
+class CardamageError(Exception):
+    """Base of all errors that are the input's fault and explain themselves."""
+
+    def __str__(self) -> str:
+        """Return the sentence itself (``KeyError`` would print its ``repr``)."""
+        return str(self.args[0]) if len(self.args) == 1 else super().__str__()
+
+
+class ConfigError(CardamageError):
+    """A config file, key or value that can't be used."""
+
+
+class ConfigKeyError(ConfigError, KeyError):
+    """A config key that doesn't exist."""
+
+
+class ConfigValueError(ConfigError, ValueError):
+    """A config value of the wrong type or out of its range."""
+
+
+class DataError(CardamageError, ValueError):
+    """An annotation file, image or dataset name that can't be used."""
+
+
+class CheckpointError(CardamageError, RuntimeError):
+    """A weights file that can't be read, or that doesn't fit the model."""
+
+
+class EvaluationError(CardamageError, ValueError):
+    """Predictions or ground truth that can't be evaluated."""
+
+
+class TrainingError(CardamageError, RuntimeError):
+    """A training run that can't go on."""
+
+
+class LaunchError(CardamageError, RuntimeError):
+    """Processes or devices that can't be started as asked."""
