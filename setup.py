@@ -1,4 +1,4 @@
-"""Packaging. Imports nothing but setuptools, so that installing never depends on what is installed already."""
+"""Packaging. Imports nothing but setuptools: installing must not depend on what is installed already."""
 
 import re
 from pathlib import Path
