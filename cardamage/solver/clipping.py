@@ -1,0 +1,83 @@
+"""Gradient clipping as part of the optimizer's step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+
+from cardamage.config import CfgNode
+from cardamage.errors import ConfigValueError
+
+__all__ = ["maybe_add_gradient_clipping"]
+
+Parameters = list[torch.Tensor]
+Clipper = Callable[[Parameters], None]
+
+
+def _make_clipper(cfg: CfgNode) -> Clipper:
+    """Return a function that clips the gradients of a list of parameters in place.
+
+    ``value`` bounds every element, ``norm`` the norm of each parameter's gradient by itself, ``full_model``
+    the norm of all gradients together.
+    """
+    kind, limit, norm_type = cfg.CLIP_TYPE, float(cfg.CLIP_VALUE), float(cfg.NORM_TYPE)
+
+    def by_value(parameters: Parameters) -> None:
+        clip_grad_value_(parameters, limit)
+
+    def by_norm(parameters: Parameters) -> None:
+        for parameter in parameters:
+            clip_grad_norm_(parameter, limit, norm_type)
+
+    def by_full_norm(parameters: Parameters) -> None:
+        clip_grad_norm_(parameters, limit, norm_type)
+
+    kinds: dict[str, Clipper] = {"value": by_value, "norm": by_norm, "full_model": by_full_norm}
+    if kind not in kinds:
+        known = ", ".join(kinds)
+        raise ConfigValueError(
+            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE is {kind!r}, which is not a way to clip: use one of {known}."
+        )
+    return kinds[kind]
+
+
+def maybe_add_gradient_clipping(cfg: CfgNode, optimizer: Any) -> Any:
+    """Make an optimizer clip the gradients before each of its steps, where the config asks for it.
+
+    The clipping runs inside ``step``, so a ``GradScaler`` has unscaled the gradients by then.
+
+    Args:
+        cfg: the full config; ``SOLVER.CLIP_GRADIENTS`` is read.
+        optimizer: an optimizer, or a class of optimizers.
+
+    Returns:
+        The optimizer (now clipping), or a subclass of the given class; with clipping off the argument itself.
+
+    Raises:
+        ConfigValueError: if ``CLIP_TYPE`` is unknown.
+    """
+    if not cfg.SOLVER.CLIP_GRADIENTS.ENABLED:
+        return optimizer
+    clip = _make_clipper(cfg.SOLVER.CLIP_GRADIENTS)
+    if isinstance(optimizer, type):
+        return _clipping_class(optimizer, clip)
+    _attach(optimizer, clip)
+    return optimizer
+
+
+def _attach(optimizer: torch.optim.Optimizer, clip: Clipper) -> None:
+    def before_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        clip([parameter for group in optimizer.param_groups for parameter in group["params"]])
+
+    optimizer.register_step_pre_hook(before_step)
+
+
+def _clipping_class(base: type[torch.optim.Optimizer], clip: Clipper) -> type[torch.optim.Optimizer]:
+    def init(self: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
+        base.__init__(self, *args, **kwargs)
+        _attach(self, clip)
+
+    return type(f"{base.__name__}WithGradientClip", (base,), {"__init__": init})
