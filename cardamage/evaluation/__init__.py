@@ -1,1 +1,20 @@
-"""Placeholder, written by the room."""
+"""How good a model is on a dataset: running it there, and COCO average precision."""
+
+from __future__ import annotations
+
+from .coco_evaluation import COCOEvaluator
+from .coco_results import instances_to_coco_json
+from .evaluator import DatasetEvaluator, DatasetEvaluators, inference_context, inference_on_dataset
+from .testing import flatten_results_dict, print_csv_format, verify_results
+
+__all__ = [
+    "COCOEvaluator",
+    "DatasetEvaluator",
+    "DatasetEvaluators",
+    "flatten_results_dict",
+    "inference_context",
+    "inference_on_dataset",
+    "instances_to_coco_json",
+    "print_csv_format",
+    "verify_results",
+]
