@@ -1,0 +1,55 @@
+"""Defaults of INPUT, DATASETS and DATALOADER."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["dataloader", "datasets", "input_"]
+
+
+def input_() -> dict[str, Any]:
+    """Sizes are in pixels: the short edge is resized to MIN_SIZE, unless the long one would pass MAX_SIZE."""
+    return {
+        "MIN_SIZE_TRAIN": (800,),
+        # "choice" draws one of the sizes; "range" any whole number between the two given.
+        "MIN_SIZE_TRAIN_SAMPLING": "choice",
+        "MAX_SIZE_TRAIN": 1333,
+        # 0 turns resizing off at test time.
+        "MIN_SIZE_TEST": 800,
+        "MAX_SIZE_TEST": 1333,
+        "RANDOM_FLIP": "horizontal",
+        # SIZE is (height, width): shares of the picture, or pixels for the absolute types.
+        "CROP": {"ENABLED": False, "TYPE": "relative_range", "SIZE": [0.9, 0.9]},
+        # Channel order the model gets; MODEL.PIXEL_MEAN and PIXEL_STD are in this order.
+        "FORMAT": "BGR",
+        # How ground-truth masks are kept: "polygon" is small, "bitmask" also takes RLE.
+        "MASK_FORMAT": "polygon",
+        # Ours: look at every image file before the first step.
+        "CHECK_IMAGES": True,
+    }
+
+
+def datasets() -> dict[str, Any]:
+    """Names are those of the catalog, or ad-hoc ones such as ``labelme:/photos/train``."""
+    return {
+        "TRAIN": (),
+        "PROPOSAL_FILES_TRAIN": (),
+        "PRECOMPUTED_PROPOSAL_TOPK_TRAIN": 2000,
+        "TEST": (),
+        "PROPOSAL_FILES_TEST": (),
+        "PRECOMPUTED_PROPOSAL_TOPK_TEST": 1000,
+    }
+
+
+def dataloader() -> dict[str, Any]:
+    """NUM_WORKERS is for each training process."""
+    return {
+        "NUM_WORKERS": 4,
+        # Wide and tall pictures go into batches of their own, so that less is padding.
+        "ASPECT_RATIO_GROUPING": True,
+        "SAMPLER_TRAIN": "TrainingSampler",
+        # Share of the images below which a category's images are repeated (RepeatFactorTrainingSampler).
+        "REPEAT_THRESHOLD": 0.0,
+        "REPEAT_SQRT": True,
+        "FILTER_EMPTY_ANNOTATIONS": True,
+    }

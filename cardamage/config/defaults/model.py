@@ -1,0 +1,68 @@
+"""Defaults of MODEL: the trunk and what is common to all architectures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .dense import panoptic_fpn, retinanet, sem_seg_head
+from .roi import roi_box_cascade_head, roi_box_head, roi_heads, roi_keypoint_head, roi_mask_head
+from .rpn import anchor_generator, proposal_generator, rpn
+
+__all__ = ["model"]
+
+
+def model() -> dict[str, Any]:
+    """All of MODEL."""
+    return {
+        **_common(),
+        "BACKBONE": {"NAME": "build_resnet_backbone", "FREEZE_AT": 2},
+        "FPN": {"IN_FEATURES": [], "OUT_CHANNELS": 256, "NORM": "", "FUSE_TYPE": "sum"},
+        "RESNETS": _resnets(),
+        "ANCHOR_GENERATOR": anchor_generator(),
+        "PROPOSAL_GENERATOR": proposal_generator(),
+        "RPN": rpn(),
+        "ROI_HEADS": roi_heads(),
+        "ROI_BOX_HEAD": roi_box_head(),
+        "ROI_BOX_CASCADE_HEAD": roi_box_cascade_head(),
+        "ROI_MASK_HEAD": roi_mask_head(),
+        "ROI_KEYPOINT_HEAD": roi_keypoint_head(),
+        "SEM_SEG_HEAD": sem_seg_head(),
+        "PANOPTIC_FPN": panoptic_fpn(),
+        "RETINANET": retinanet(),
+    }
+
+
+def _common() -> dict[str, Any]:
+    return {
+        "LOAD_PROPOSALS": False,
+        "MASK_ON": False,
+        "KEYPOINT_ON": False,
+        "DEVICE": "cuda",
+        "META_ARCHITECTURE": "GeneralizedRCNN",
+        # Path or URL of a checkpoint to start from; empty: random weights.
+        "WEIGHTS": "",
+        # In INPUT.FORMAT's channel order. A std of 1 suits the Caffe2 weights, whose scale is in their first layer.
+        "PIXEL_MEAN": [103.53, 116.28, 123.675],
+        "PIXEL_STD": [1.0, 1.0, 1.0],
+        # Ours: torch.channels_last memory layout.
+        "CHANNELS_LAST": False,
+    }
+
+
+def _resnets() -> dict[str, Any]:
+    return {
+        "DEPTH": 50,
+        "OUT_FEATURES": ["res4"],
+        # Groups of the 3x3 convolutions; above 1 it is a ResNeXt.
+        "NUM_GROUPS": 1,
+        "NORM": "FrozenBN",
+        "WIDTH_PER_GROUP": 64,
+        # Stride in the 1x1 convolution is MSRA's and Caffe2's way; torchvision strides in the 3x3.
+        "STRIDE_IN_1X1": True,
+        "RES5_DILATION": 1,
+        "RES2_OUT_CHANNELS": 256,
+        "STEM_OUT_CHANNELS": 64,
+        "DEFORM_ON_PER_STAGE": [False, False, False, False],
+        "DEFORM_MODULATED": False,
+        "DEFORM_NUM_GROUPS": 1,
+    }

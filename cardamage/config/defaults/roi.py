@@ -1,0 +1,93 @@
+"""Defaults of the per-region heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["roi_box_cascade_head", "roi_box_head", "roi_heads", "roi_keypoint_head", "roi_mask_head"]
+
+
+def roi_heads() -> dict[str, Any]:
+    """NUM_CLASSES counts the foreground classes; unless set, it follows from the data."""
+    return {
+        "NAME": "Res5ROIHeads",
+        "NUM_CLASSES": 80,
+        "IN_FEATURES": ["res4"],
+        "IOU_THRESHOLDS": [0.5],
+        "IOU_LABELS": [0, 1],
+        "BATCH_SIZE_PER_IMAGE": 512,
+        "POSITIVE_FRACTION": 0.25,
+        "SCORE_THRESH_TEST": 0.05,
+        "NMS_THRESH_TEST": 0.5,
+        "PROPOSAL_APPEND_GT": True,
+        # Ours: "soft_linear" and "soft_gaussian" lower overlapping scores instead of dropping the box
+        # (Bodla et al., Soft-NMS, ICCV 2017); what falls below SOFT_NMS_SCORE_THRESH is dropped.
+        "NMS_TYPE": "hard",
+        "SOFT_NMS_SIGMA": 0.5,
+        "SOFT_NMS_SCORE_THRESH": 0.001,
+    }
+
+
+def roi_box_head() -> dict[str, Any]:
+    """NAME is empty for the C4 models, whose head is the trunk's last stage."""
+    return {
+        "NAME": "",
+        "BBOX_REG_LOSS_TYPE": "smooth_l1",
+        "BBOX_REG_LOSS_WEIGHT": 1.0,
+        "BBOX_REG_WEIGHTS": (10.0, 10.0, 5.0, 5.0),
+        "SMOOTH_L1_BETA": 0.0,
+        **_pooler(14),
+        "NUM_FC": 0,
+        "FC_DIM": 1024,
+        "NUM_CONV": 0,
+        "CONV_DIM": 256,
+        "NORM": "",
+        "CLS_AGNOSTIC_BBOX_REG": False,
+        "TRAIN_ON_PRED_BOXES": False,
+        "USE_FED_LOSS": False,
+        "USE_SIGMOID_CE": False,
+        "FED_LOSS_FREQ_WEIGHT_POWER": 0.5,
+        "FED_LOSS_NUM_CLASSES": 50,
+    }
+
+
+def roi_box_cascade_head() -> dict[str, Any]:
+    """One entry for each stage (Cai and Vasconcelos, Cascade R-CNN, CVPR 2018)."""
+    return {
+        "BBOX_REG_WEIGHTS": (
+            (10.0, 10.0, 5.0, 5.0),
+            (20.0, 20.0, 10.0, 10.0),
+            (30.0, 30.0, 15.0, 15.0),
+        ),
+        "IOUS": (0.5, 0.6, 0.7),
+    }
+
+
+def roi_mask_head() -> dict[str, Any]:
+    """The mask is twice POOLER_RESOLUTION on each side."""
+    return {
+        "NAME": "MaskRCNNConvUpsampleHead",
+        **_pooler(14),
+        "NUM_CONV": 0,
+        "CONV_DIM": 256,
+        "NORM": "",
+        "CLS_AGNOSTIC_MASK": False,
+    }
+
+
+def roi_keypoint_head() -> dict[str, Any]:
+    """Keypoints are not trained yet; the keys are here so that configs that hold them load."""
+    return {
+        "NAME": "KRCNNConvDeconvUpsampleHead",
+        **_pooler(14),
+        "CONV_DIMS": (512,) * 8,
+        "NUM_KEYPOINTS": 17,
+        "MIN_KEYPOINTS_PER_IMAGE": 1,
+        "NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS": True,
+        "LOSS_WEIGHT": 1.0,
+    }
+
+
+def _pooler(resolution: int) -> dict[str, Any]:
+    # A sampling ratio of 0 adapts to the region's size.
+    return {"POOLER_RESOLUTION": resolution, "POOLER_SAMPLING_RATIO": 0, "POOLER_TYPE": "ROIAlignV2"}

@@ -1,0 +1,45 @@
+"""Defaults of the root keys and of TEST."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["root", "test"]
+
+
+def root() -> dict[str, Any]:
+    """Keys without a node of their own."""
+    return {
+        "VERSION": 2,
+        "OUTPUT_DIR": "./output",
+        # Negative: a fresh random seed each run.
+        "SEED": -1,
+        "CUDNN_BENCHMARK": False,
+        # "highest", "high" or "medium" as in torch.set_float32_matmul_precision; empty leaves torch's own.
+        "FLOAT32_PRECISION": "",
+        # Iterations between pictures of training samples and predictions; 0 turns them off.
+        "VIS_PERIOD": 0,
+        # Ours: iterations between lines in the log, metrics.json and TensorBoard.
+        "WRITER_PERIOD": 20,
+        "GLOBAL": {"HACK": 1.0},
+    }
+
+
+def test() -> dict[str, Any]:
+    """EVAL_PERIOD is in iterations; 0 evaluates only at the end."""
+    return {
+        # Rows of [dataset, task, metric, value, tolerance], checked after the evaluation.
+        "EXPECTED_RESULTS": [],
+        "EVAL_PERIOD": 0,
+        "KEYPOINT_OKS_SIGMAS": [],
+        "DETECTIONS_PER_IMAGE": 100,
+        "AUG": {
+            "ENABLED": False,
+            "MIN_SIZES": tuple(range(400, 1201, 100)),
+            "MAX_SIZE": 4000,
+            "FLIP": True,
+        },
+        "PRECISE_BN": {"ENABLED": False, "NUM_ITER": 200},
+        # Ours: keep model_best.pth; where "segm/AP" is not measured, "bbox/AP" is used.
+        "BEST_CHECKPOINT": {"ENABLED": True, "METRIC": "segm/AP", "MODE": "max"},
+    }

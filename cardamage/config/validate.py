@@ -1,0 +1,149 @@
+"""Checks of values that have the right type and still can't work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ConfigValueError
+from ..utils.suggest import did_you_mean
+from .node import CfgNode
+
+__all__ = ["validate_cfg"]
+
+_BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
+_POOLERS = ("ROIAlignV2", "ROIAlign", "ROIPool", "ROIAlignRotated")
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "FLOAT32_PRECISION": ("", "highest", "high", "medium"),
+    "DATALOADER.SAMPLER_TRAIN": (
+        "TrainingSampler",
+        "RepeatFactorTrainingSampler",
+        "RandomSubsetTrainingSampler",
+    ),
+    "INPUT.CROP.TYPE": ("relative", "relative_range", "absolute", "absolute_range"),
+    "INPUT.FORMAT": ("BGR", "RGB"),
+    "INPUT.MASK_FORMAT": ("polygon", "bitmask"),
+    "INPUT.MIN_SIZE_TRAIN_SAMPLING": ("choice", "range"),
+    "INPUT.RANDOM_FLIP": ("horizontal", "vertical", "none"),
+    "MODEL.FPN.FUSE_TYPE": ("sum", "avg"),
+    "MODEL.RESNETS.DEPTH": (18, 34, 50, 101, 152),
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": _BOX_LOSSES,
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": _POOLERS,
+    "MODEL.ROI_HEADS.NMS_TYPE": ("hard", "soft_linear", "soft_gaussian"),
+    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": _POOLERS,
+    "MODEL.RPN.BBOX_REG_LOSS_TYPE": _BOX_LOSSES,
+    "SOLVER.AMP.DTYPE": ("auto", "float16", "bfloat16"),
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("value", "norm"),
+    "SOLVER.WARMUP_METHOD": ("linear", "constant"),
+    "TEST.BEST_CHECKPOINT.MODE": ("max", "min"),
+}
+
+# Least and greatest value; None is open.
+_RANGES: dict[str, tuple[float, float | None]] = {
+    "DATALOADER.NUM_WORKERS": (0, None),
+    "DATALOADER.REPEAT_THRESHOLD": (0, 1),
+    "INPUT.MAX_SIZE_TEST": (1, None),
+    "INPUT.MAX_SIZE_TRAIN": (1, None),
+    "INPUT.MIN_SIZE_TEST": (0, None),
+    "MODEL.BACKBONE.FREEZE_AT": (0, None),
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": (1, None),
+    "MODEL.ROI_HEADS.NMS_THRESH_TEST": (0, 1),
+    "MODEL.ROI_HEADS.NUM_CLASSES": (1, None),
+    "MODEL.ROI_HEADS.POSITIVE_FRACTION": (0, 1),
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": (0, 1),
+    "MODEL.ROI_HEADS.SOFT_NMS_SCORE_THRESH": (0, 1),
+    "MODEL.RPN.BATCH_SIZE_PER_IMAGE": (1, None),
+    "MODEL.RPN.NMS_THRESH": (0, 1),
+    "MODEL.RPN.POSITIVE_FRACTION": (0, 1),
+    "SOLVER.BASE_LR": (0, None),
+    "SOLVER.CHECKPOINT_PERIOD": (1, None),
+    "SOLVER.EMA.DECAY": (0, 1),
+    "SOLVER.IMS_PER_BATCH": (1, None),
+    "SOLVER.MAX_ITER": (0, None),
+    "SOLVER.MOMENTUM": (0, 1),
+    "SOLVER.WARMUP_ITERS": (0, None),
+    "TEST.DETECTIONS_PER_IMAGE": (1, None),
+    "TEST.EVAL_PERIOD": (0, None),
+    "WRITER_PERIOD": (1, None),
+}
+
+
+def validate_cfg(cfg: CfgNode) -> None:
+    """Refuse values that can't work, before anything is built from them.
+
+    Args:
+        cfg: the whole tree.
+
+    Raises:
+        ConfigValueError: names the key, its value and what it may be.
+    """
+    for key, choices in _CHOICES.items():
+        _check_choice(key, _value(cfg, key), choices)
+    for key, (least, greatest) in _RANGES.items():
+        _check_range(key, _value(cfg, key), least, greatest)
+    if cfg.MODEL.ROI_HEADS.SOFT_NMS_SIGMA <= 0:
+        raise ConfigValueError(
+            f"MODEL.ROI_HEADS.SOFT_NMS_SIGMA is {cfg.MODEL.ROI_HEADS.SOFT_NMS_SIGMA}; it must be above 0."
+        )
+    _check_sizes(cfg)
+    _check_pixels(cfg)
+    _check_steps(cfg)
+    _check_names(cfg)
+
+
+def _value(cfg: CfgNode, key: str) -> Any:
+    node: Any = cfg
+    for name in key.split("."):
+        node = node[name]
+    return node
+
+
+def _check_choice(key: str, value: Any, choices: tuple[Any, ...]) -> None:
+    if value in choices:
+        return
+    listed = ", ".join(repr(choice) for choice in choices)
+    hint = did_you_mean(str(value), [str(choice) for choice in choices if choice])
+    raise ConfigValueError(f"{key} is {value!r}; it must be one of {listed}{hint or '.'}")
+
+
+def _check_range(key: str, value: Any, least: float, greatest: float | None) -> None:
+    if value >= least and (greatest is None or value <= greatest):
+        return
+    bounds = f"at least {least}" if greatest is None else f"between {least} and {greatest}"
+    raise ConfigValueError(f"{key} is {value!r}; it must be {bounds}.")
+
+
+def _check_sizes(cfg: CfgNode) -> None:
+    sizes = cfg.INPUT.MIN_SIZE_TRAIN
+    if not sizes or any(size < 0 for size in sizes):
+        raise ConfigValueError(
+            f"INPUT.MIN_SIZE_TRAIN is {sizes!r}; it must hold one or more sizes in pixels."
+        )
+    if cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING == "range" and len(sizes) != 2:
+        raise ConfigValueError(
+            f"INPUT.MIN_SIZE_TRAIN is {sizes!r}; with MIN_SIZE_TRAIN_SAMPLING 'range' it must hold two sizes."
+        )
+
+
+def _check_pixels(cfg: CfgNode) -> None:
+    mean, std = cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD
+    if len(mean) != len(std):
+        raise ConfigValueError(
+            f"MODEL.PIXEL_MEAN has {len(mean)} values and MODEL.PIXEL_STD has {len(std)}; "
+            "both must have one for each channel."
+        )
+    if any(value <= 0 for value in std):
+        raise ConfigValueError(f"MODEL.PIXEL_STD is {std!r}; every value must be above 0.")
+
+
+def _check_steps(cfg: CfgNode) -> None:
+    steps = cfg.SOLVER.STEPS
+    if list(steps) != sorted(steps):
+        raise ConfigValueError(f"SOLVER.STEPS is {steps!r}; the iterations must not fall.")
+
+
+def _check_names(cfg: CfgNode) -> None:
+    for key in ("TRAIN", "TEST"):
+        names = cfg.DATASETS[key]
+        if not all(isinstance(name, str) for name in names):
+            raise ConfigValueError(f"DATASETS.{key} is {names!r}; it must hold dataset names.")
