@@ -81,9 +81,10 @@ def test_values_not_read_do_not_pile_up() -> None:
 
 def test_name_scope_is_restored_after_an_error() -> None:
     storage = EventStorage()
-    with pytest.raises(RuntimeError), storage.name_scope("rpn/"):
+    with storage.name_scope("rpn/"):
         storage.put_scalar("n", 1)
-        raise RuntimeError
+    with pytest.raises(TypeError), storage.name_scope("box"):
+        storage.put_scalar("n", 1, nothing=2)  # type: ignore[call-arg]
     storage.put_scalar("n", 2)
     assert set(storage.latest()) == {"rpn/n", "n"}
 
