@@ -19,9 +19,9 @@ def configurable(
 ) -> Any:
     """Let an ``__init__`` or a function be called with a config in place of its arguments.
 
-    On an ``__init__``, the class has a classmethod ``from_config(cls, cfg, ...)`` that returns the arguments as a
-    dict. On a function, pass ``from_config=``. Called without a config, nothing changes. Called with one,
-    arguments that ``from_config`` takes go there, and the others overrule what it returned::
+    On an ``__init__``, the class has a classmethod ``from_config(cls, cfg, ...)`` that returns the arguments
+    as a dict. On a function, pass ``from_config=``. Called without a config, nothing changes. Called with
+    one, arguments that ``from_config`` takes go there, and the others overrule what it returned::
 
         class Head(nn.Module):
             @configurable

@@ -59,7 +59,7 @@ def _bases(value: Any, path: str) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"_BASE_ in {path} is {value!r}, but a path or a list of paths is expected.")
     folder = os.path.dirname(path)
-    return [os.path.join(folder, os.path.expanduser(name)) for name in names]
+    return [os.path.normpath(os.path.join(folder, os.path.expanduser(name))) for name in names]
 
 
 def _read(path: str, user: str | None) -> dict[str, Any]:

@@ -23,8 +23,8 @@ _PATH = "__path__"
 class CfgNode(_FvcoreNode):
     """A node of the config tree, used as Detectron2's ``CfgNode`` is.
 
-    Beyond that one: YAML is only ever read as plain data, a key that doesn't exist is refused with the closest
-    one that does, and :meth:`is_explicit` tells what the user set. Values are read as attributes.
+    Beyond that one: YAML is only ever read as plain data, a key that doesn't exist is refused with the
+    closest one that does, and :meth:`is_explicit` tells what the user set. Values are read as attributes.
     """
 
     def __init__(
@@ -157,8 +157,8 @@ class CfgNode(_FvcoreNode):
     def seal(self, path: str = "") -> None:
         """Take the present keys as the known ones and none of them as set by the user.
 
-        From here on, assigning an attribute that looks like a misspelled key is refused. Called on the default
-        tree; every clone stays sealed.
+        From here on, assigning an attribute that looks like a misspelled key is refused. Called on the
+        default tree; every clone stays sealed.
         """
         self.__dict__[_PATH] = path
         self.__dict__[_EXPLICIT] = set()

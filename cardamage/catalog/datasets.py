@@ -1,0 +1,88 @@
+"""The catalog of datasets: names and the functions that load them."""
+
+from __future__ import annotations
+
+import builtins
+from collections import UserDict
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import DataError
+from ..utils.suggest import did_you_mean
+from .schemes import find_ad_hoc, forget_ad_hoc, schemes
+
+__all__ = ["DatasetCatalog"]
+
+Loader = Callable[[], list[dict[str, Any]]]
+
+
+class _DatasetCatalog(UserDict[str, Loader]):
+    """Maps a dataset's name to a function without arguments that returns its dicts, as Detectron2's does."""
+
+    def register(self, name: str, func: Loader) -> None:
+        """Register a dataset.
+
+        Args:
+            name: how configs call it.
+            func: returns the same list of dataset dicts each time it is called.
+
+        Raises:
+            DataError: where `func` is no function or the name is taken.
+        """
+        if not callable(func):
+            raise DataError(f"Dataset {name!r} needs a function that loads it, not {type(func).__name__}.")
+        if name in self:
+            raise DataError(f"Dataset {name!r} is already registered; remove it first or take another name.")
+        self[name] = func
+
+    def get(self, name: str) -> builtins.list[dict[str, Any]]:  # type: ignore[override]
+        """Load a registered dataset, or one whose name says where it is.
+
+        Args:
+            name: a registered name, or an ad-hoc one such as ``labelme:/photos/train``.
+
+        Returns:
+            The dataset dicts.
+
+        Raises:
+            DataError: where the name is unknown, with the closest one, or the data can't be read.
+        """
+        if name in self:
+            return self[name]()
+        found = find_ad_hoc(name)
+        if found is None:
+            raise DataError(self._unknown_message(name))
+        return found.load()
+
+    def list(self) -> builtins.list[str]:
+        """Return the registered names."""
+        return [*self.keys()]
+
+    def remove(self, name: str) -> None:
+        """Remove a dataset; an ad-hoc one is read again the next time it is asked for.
+
+        Raises:
+            DataError: where a name that is no ad-hoc one is not registered.
+        """
+        found = self.pop(name, None) is not None
+        if not found and ":" not in name:
+            raise DataError(self._unknown_message(name))
+        forget_ad_hoc(name)
+
+    def _unknown_message(self, name: str) -> str:
+        hint = did_you_mean(name, self)
+        if hint:
+            return f"Dataset {name!r} is not registered{hint}"
+        forms = ", ".join(f"{scheme}:..." for scheme in schemes())
+        listed = ", ".join(sorted(self)) or "none"
+        return f"Dataset {name!r} is not registered; registered are {listed}" + (
+            f", and names of the form {forms} need no registration." if forms else "."
+        )
+
+    def __str__(self) -> str:
+        return f"DatasetCatalog(registered datasets: {', '.join(self)})"
+
+    __repr__ = __str__
+
+
+DatasetCatalog = _DatasetCatalog()
