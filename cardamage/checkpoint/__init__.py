@@ -1,1 +1,18 @@
-"""Placeholder, written by the room."""
+"""Checkpoints: saved whole, read safely, with Detectron2's parameter names."""
+
+from __future__ import annotations
+
+from cardamage.checkpoint.checkpointer import Checkpointer
+from cardamage.checkpoint.classes import checkpoint_thing_classes, num_classes_of
+from cardamage.checkpoint.detection_checkpoint import DetectionCheckpointer
+from cardamage.checkpoint.periodic import PeriodicCheckpointer
+from cardamage.checkpoint.reading import read_checkpoint
+
+__all__ = [
+    "Checkpointer",
+    "DetectionCheckpointer",
+    "PeriodicCheckpointer",
+    "checkpoint_thing_classes",
+    "num_classes_of",
+    "read_checkpoint",
+]

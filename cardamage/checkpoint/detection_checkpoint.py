@@ -1,0 +1,119 @@
+"""Checkpoints of detection models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fvcore.common.checkpoint import _IncompatibleKeys
+from torch import nn
+
+from cardamage import __version__
+from cardamage.checkpoint.checkpointer import Checkpointer
+from cardamage.checkpoint.classes import (
+    check_class_names,
+    checkpoint_thing_classes,
+    is_class_predictor,
+    num_classes_of,
+)
+from cardamage.errors import CheckpointError
+from cardamage.utils import comm
+
+__all__ = ["DetectionCheckpointer"]
+
+# Detectron2's files may hold these; the model makes them itself.
+_OPTIONAL = ("pixel_mean", "pixel_std")
+_DERIVED = ("anchor_generator.cell_anchors", "num_batches_tracked")
+
+
+class DetectionCheckpointer(Checkpointer):
+    """A :class:`Checkpointer` that knows about classes and ranks.
+
+    Where the file and the model count different classes, the class predictors start fresh when only weights are
+    loaded, and it is an error when a training is resumed or a model evaluated. Process 0 saves; all load.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        save_to_disk: bool | None = None,
+        thing_classes: Sequence[str] | None = None,
+        **checkpointables: Any,
+    ) -> None:
+        """Tell what to save and where.
+
+        Args:
+            model: the model.
+            save_dir: the folder of the checkpoints.
+            save_to_disk: whether this process saves; None lets process 0 alone do it.
+            thing_classes: class names, which go into every file.
+            checkpointables: objects with ``state_dict`` and ``load_state_dict``, by the name of their entry.
+        """
+        save_to_disk = comm.is_main_process() if save_to_disk is None else save_to_disk
+        super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
+        self.thing_classes = list(thing_classes or [])
+        self.extra_data["cardamage"] = {"version": __version__, "thing_classes": self.thing_classes}
+
+    def _load_file(self, f: str) -> dict[str, Any]:
+        """Read the file that process 0 reads; a rank that can't see it says so on all ranks."""
+        f = comm.all_gather(f)[0]
+        checkpoint, error = None, ""
+        try:
+            checkpoint = super()._load_file(f)
+        except CheckpointError as problem:
+            error = str(problem)
+        errors = comm.all_gather(error)
+        for rank, message in enumerate(errors):
+            if message:
+                where = f" (on rank {rank}: all ranks must see the same folder)" if not errors[0] else ""
+                raise CheckpointError(message + where)
+        assert checkpoint is not None
+        return checkpoint
+
+    def _restore(
+        self, checkpoint: dict[str, Any], path: str, wanted: list[str], strict: bool
+    ) -> dict[str, Any]:
+        saved, own = num_classes_of(checkpoint["model"]), num_classes_of(self.model.state_dict())
+        if saved is not None and own is not None and saved != own:
+            if strict:
+                raise CheckpointError(
+                    f"The weights file '{path}' knows {saved} classes, the model {own}: use the data or "
+                    "MODEL.ROI_HEADS.NUM_CLASSES that it was trained with."
+                )
+            self.logger.warning(
+                "The weights file '%s' knows %d classes, the model %d: the class predictors start from fresh weights.",
+                path,
+                saved,
+                own,
+            )
+        check_class_names(checkpoint_thing_classes(checkpoint), self.thing_classes, path, strict=strict)
+        return super()._restore(checkpoint, path, wanted, strict)
+
+    def _load_model(self, checkpoint: Any) -> _IncompatibleKeys:
+        classes_differ = num_classes_of(checkpoint["model"]) != num_classes_of(self.model.state_dict())
+        result = super()._load_model(checkpoint)
+        return _IncompatibleKeys(
+            missing_keys=[
+                name
+                for name in result.missing_keys
+                if name not in _OPTIONAL
+                and not any(part in name for part in _DERIVED)
+                and not (classes_differ and is_class_predictor(name) and _is_listed(name, result))
+            ],
+            unexpected_keys=[
+                name
+                for name in result.unexpected_keys
+                if name not in _OPTIONAL and not any(part in name for part in _DERIVED)
+            ],
+            incorrect_shapes=[
+                item
+                for item in result.incorrect_shapes
+                if not (classes_differ and is_class_predictor(item[0]))
+            ],
+        )
+
+
+def _is_listed(name: str, result: _IncompatibleKeys) -> bool:
+    return any(name == item[0] for item in result.incorrect_shapes)
