@@ -1,0 +1,1 @@
+"""Draws the demo set: cars with known damage, outlined exactly as they are drawn."""
