@@ -1,0 +1,400 @@
+"""Deterministic transforms beyond fvcore's: resize, rotate, extract an extent, change colors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+from fvcore.transforms.transform import NoOpTransform, Transform, TransformList
+from PIL import Image
+
+from cardamage.data.transforms.crop import CropTransform
+
+__all__ = ["ColorTransform", "ExtentTransform", "PILColorTransform", "ResizeTransform", "RotationTransform"]
+
+_TORCH_MODES = {
+    Image.Resampling.NEAREST: "nearest",
+    Image.Resampling.BILINEAR: "bilinear",
+    Image.Resampling.BICUBIC: "bicubic",
+}
+
+
+def _through_pillow(image: np.ndarray, operation: Callable[[Image.Image], Image.Image]) -> np.ndarray:
+    """Run a Pillow operation on an (H, W) or (H, W, C) uint8 or bool array and keep its dtype and rank."""
+    if image.dtype == bool:
+        return _through_pillow(image.view(np.uint8), operation).astype(bool)
+    if image.ndim == 2 or image.shape[2] in (2, 3, 4):
+        return np.asarray(operation(Image.fromarray(image)))
+    channels = [np.asarray(operation(Image.fromarray(image[..., k]))) for k in range(image.shape[2])]
+    return np.stack(channels, axis=-1)
+
+
+class ResizeTransform(Transform):
+    """Resize from (h, w) to (new_h, new_w).
+
+    uint8 images go through Pillow, whose bilinear filter is antialiased when shrinking; floating images
+    through :func:`torch.nn.functional.interpolate`, which is not. Models trained with Detectron2 saw the same
+    pixels.
+    """
+
+    def __init__(self, h: int, w: int, new_h: int, new_w: int, interp: int | None = None) -> None:
+        """Set the sizes.
+
+        Args:
+            h: height of the input in pixels.
+            w: width of the input.
+            new_h: height of the output.
+            new_w: width of the output.
+            interp: a Pillow resampling filter; bilinear when None.
+        """
+        super().__init__()
+        interp = Image.Resampling.BILINEAR if interp is None else interp
+        self._set_attributes(locals())
+
+    def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
+        """Resize an image.
+
+        Args:
+            img: (h, w), (h, w, C) or (h, w, C, D) array, uint8, bool or floating.
+            interp: overrides the transform's filter.
+
+        Returns:
+            The array of (new_h, new_w, ...) and the same dtype.
+
+        Raises:
+            ValueError: If the array isn't (h, w, ...).
+        """
+        if img.shape[:2] != (self.h, self.w):
+            raise ValueError(
+                f"This resize is for images of height {self.h} and width {self.w}; got an array "
+                f"of {img.shape}."
+            )
+        filter_ = self.interp if interp is None else interp
+        if img.dtype in (np.uint8, bool):
+            size = (self.new_w, self.new_h)
+            return _through_pillow(img, lambda picture: picture.resize(size, filter_))
+        if filter_ == Image.Resampling.NEAREST:
+            return self._nearest(img)
+        return self._interpolate(img, _TORCH_MODES[Image.Resampling(filter_)])
+
+    def _nearest(self, img: np.ndarray) -> np.ndarray:
+        if np.issubdtype(img.dtype, np.floating):
+            return self._interpolate(img, "nearest")
+        # Integer label maps: the pixel under each output pixel's center, as Pillow picks it.
+        rows = ((np.arange(self.new_h) + 0.5) * self.h / self.new_h).astype(np.int64)
+        columns = ((np.arange(self.new_w) + 0.5) * self.w / self.new_w).astype(np.int64)
+        return img[rows[:, None], columns[None]]
+
+    def _interpolate(self, img: np.ndarray, mode: str) -> np.ndarray:
+        planes = (
+            torch.from_numpy(np.ascontiguousarray(img)).reshape(self.h, self.w, -1).permute(2, 0, 1)[None]
+        )
+        align = None if mode == "nearest" else False
+        resized = torch.nn.functional.interpolate(
+            planes, (self.new_h, self.new_w), mode=mode, align_corners=align
+        )
+        return resized[0].permute(1, 2, 0).reshape(self.new_h, self.new_w, *img.shape[2:]).numpy()
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        """Scale points.
+
+        Args:
+            coords: (N, 2) floating x, y in pixels; changed in place.
+
+        Returns:
+            The same array.
+        """
+        coords[:, 0] = coords[:, 0] * (self.new_w * 1.0 / self.w)
+        coords[:, 1] = coords[:, 1] * (self.new_h * 1.0 / self.h)
+        return coords
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        """Resize a label map or mask to the nearest pixel.
+
+        Args:
+            segmentation: (h, w) integer or bool array.
+
+        Returns:
+            (new_h, new_w) array of the same dtype.
+        """
+        return self.apply_image(segmentation, interp=Image.Resampling.NEAREST)
+
+    def inverse(self) -> ResizeTransform:
+        """Resize back.
+
+        Returns:
+            The transform from (new_h, new_w) to (h, w).
+        """
+        return ResizeTransform(self.new_h, self.new_w, self.h, self.w, self.interp)
+
+
+class ExtentTransform(Transform):
+    """Cut a rectangle, which may reach outside the image, and scale it to a size.
+
+    Pixels from outside the image get the ``fill`` value.
+    """
+
+    def __init__(
+        self,
+        src_rect: tuple[float, float, float, float],
+        output_size: tuple[int, int],
+        interp: int = Image.Resampling.BILINEAR,
+        fill: int = 0,
+    ) -> None:
+        """Set the rectangle and the output size.
+
+        Args:
+            src_rect: x0, y0, x1, y1 in pixels of the input.
+            output_size: height and width of the output.
+            interp: a Pillow resampling filter.
+            fill: value for pixels outside the input.
+        """
+        super().__init__()
+        self._set_attributes(locals())
+
+    def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
+        """Extract the rectangle.
+
+        Args:
+            img: (H, W) or (H, W, C) uint8 or bool array.
+            interp: overrides the transform's filter.
+
+        Returns:
+            Array of ``output_size`` and the same dtype.
+        """
+        h, w = self.output_size
+        filter_ = self.interp if interp is None else interp
+        return _through_pillow(
+            img,
+            lambda picture: picture.transform(
+                (w, h), Image.Transform.EXTENT, self.src_rect, resample=filter_, fill=self.fill
+            ),
+        )
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        """Move points into the output's frame.
+
+        Args:
+            coords: (N, 2) x, y in pixels of the input.
+
+        Returns:
+            New (N, 2) float32 array.
+        """
+        h, w = self.output_size
+        x0, y0, x1, y1 = self.src_rect
+        moved = coords.astype(np.float32)
+        # In place and one operation at a time, so that float32 rounds as it does in Detectron2.
+        for column, (low, high, length) in enumerate(((x0, x1, w), (y0, y1, h))):
+            moved[:, column] -= 0.5 * (low + high)
+            moved[:, column] *= length / (high - low)
+            moved[:, column] += 0.5 * length
+        return moved
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        """Extract the rectangle of a mask, nearest pixel.
+
+        Args:
+            segmentation: (H, W) uint8 or bool array.
+
+        Returns:
+            Array of ``output_size`` and the same dtype.
+        """
+        return self.apply_image(segmentation, interp=Image.Resampling.NEAREST)
+
+
+class RotationTransform(Transform):
+    """Rotate counter-clockwise by some degrees around a point."""
+
+    def __init__(
+        self,
+        h: int,
+        w: int,
+        angle: float,
+        expand: bool = True,
+        center: tuple[float, float] | None = None,
+        interp: int | None = None,
+    ) -> None:
+        """Set the size and the angle.
+
+        Args:
+            h: height of the input in pixels.
+            w: width of the input.
+            angle: degrees, counter-clockwise as seen on the picture.
+            expand: grow the output so that the whole rotated picture fits; otherwise the size stays (h, w).
+            center: x, y of the fixed point in pixels, the picture's center when None; without effect when the
+                output grows.
+            interp: an OpenCV interpolation flag; linear when None.
+        """
+        super().__init__()
+        image_center = np.array((w / 2, h / 2))
+        center = (w / 2, h / 2) if center is None else center
+        interp = cv2.INTER_LINEAR if interp is None else interp
+        bound_w, bound_h = _rotated_size(h, w, angle) if expand else (w, h)
+        self._set_attributes(locals())
+        self.rm_coords = self.create_rotation_matrix()
+        # OpenCV's image coordinates name pixel centers, ours pixel corners: half a pixel apart.
+        self.rm_image = self.create_rotation_matrix(offset=-0.5)
+
+    def create_rotation_matrix(self, offset: float = 0) -> np.ndarray:
+        """Make the affine matrix.
+
+        Args:
+            offset: shift of the coordinate origin in pixels.
+
+        Returns:
+            (2, 3) float64 matrix for ``cv2.transform`` and ``cv2.warpAffine``.
+        """
+        x, y = self.center
+        matrix: np.ndarray = cv2.getRotationMatrix2D((x + offset, y + offset), self.angle, 1)
+        if self.expand:
+            middle = cv2.transform(self.image_center[None, None, :] + offset, matrix)[0, 0, :]
+            shift = np.array([self.bound_w / 2, self.bound_h / 2]) + offset - middle
+            matrix[:, 2] += shift
+        return matrix
+
+    def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
+        """Rotate an image.
+
+        Args:
+            img: (h, w) or (h, w, C) array.
+            interp: overrides the transform's flag.
+
+        Returns:
+            (bound_h, bound_w[, C]) array of the same dtype; zero where nothing was.
+
+        Raises:
+            ValueError: If the array isn't (h, w, ...).
+        """
+        if len(img) == 0 or self.angle % 360 == 0:
+            return img
+        if img.shape[:2] != (self.h, self.w):
+            raise ValueError(
+                f"This rotation is for images of height {self.h} and width {self.w}; got an array "
+                f"of {img.shape}."
+            )
+        flags = self.interp if interp is None else interp
+        pixels = np.ascontiguousarray(img).view(np.uint8) if img.dtype == bool else img
+        turned = cv2.warpAffine(pixels, self.rm_image, (self.bound_w, self.bound_h), flags=flags)
+        return turned.reshape(self.bound_h, self.bound_w, *img.shape[2:]).astype(img.dtype, copy=False)
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        """Rotate points.
+
+        Args:
+            coords: (N, 2) x, y in pixels.
+
+        Returns:
+            New (N, 2) float64 array.
+        """
+        points = np.asarray(coords, dtype=np.float64)
+        if len(points) == 0 or self.angle % 360 == 0:
+            return points
+        return cv2.transform(points[:, np.newaxis, :], self.rm_coords)[:, 0, :]
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        """Rotate a mask, nearest pixel.
+
+        Args:
+            segmentation: (h, w) integer or bool array.
+
+        Returns:
+            (bound_h, bound_w) array of the same dtype.
+        """
+        return self.apply_image(segmentation, interp=cv2.INTER_NEAREST)
+
+    def inverse(self) -> TransformList:
+        """Rotate back and crop to the original size.
+
+        Returns:
+            The two transforms.
+
+        Raises:
+            NotImplementedError: If the rotation cut parts of the picture off (``expand=False``).
+        """
+        if not self.expand:
+            raise NotImplementedError("A rotation with expand=False cuts corners off and can't be inverted.")
+        back = RotationTransform(self.bound_h, self.bound_w, -self.angle, True, None, self.interp)
+        left, top = (back.bound_w - self.w) // 2, (back.bound_h - self.h) // 2
+        return TransformList([back, CropTransform(left, top, self.w, self.h)])
+
+
+def _rotated_size(h: int, w: int, angle: float) -> tuple[int, int]:
+    cos, sin = abs(np.cos(np.deg2rad(angle))), abs(np.sin(np.deg2rad(angle)))
+    width, height = np.rint([h * sin + w * cos, h * cos + w * sin]).astype(int)
+    return int(width), int(height)
+
+
+class ColorTransform(Transform):
+    """Any change of pixel values that leaves geometry alone."""
+
+    def __init__(self, op: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Wrap a function.
+
+        Args:
+            op: takes the image array and returns the new one.
+
+        Raises:
+            ValueError: If ``op`` can't be called.
+        """
+        if not callable(op):
+            raise ValueError(f"ColorTransform needs a function of an image; got {op!r}.")
+        super().__init__()
+        self._set_attributes(locals())
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        """Apply the function.
+
+        Args:
+            img: the image array.
+
+        Returns:
+            What the function returns.
+        """
+        return self.op(img)
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        """Return the points unchanged.
+
+        Args:
+            coords: (N, 2) array.
+
+        Returns:
+            The same array.
+        """
+        return coords
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        """Return the mask unchanged.
+
+        Args:
+            segmentation: (H, W) array.
+
+        Returns:
+            The same array.
+        """
+        return segmentation
+
+    def inverse(self) -> NoOpTransform:
+        """Return a no-op: there is no geometry to undo.
+
+        Returns:
+            The transform.
+        """
+        return NoOpTransform()
+
+
+class PILColorTransform(ColorTransform):
+    """A :class:`ColorTransform` whose function takes and returns a Pillow image."""
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        """Apply the function.
+
+        Args:
+            img: (H, W) or (H, W, C) uint8 array.
+
+        Returns:
+            uint8 array of what the function returns.
+        """
+        return np.asarray(self.op(Image.fromarray(img)))
