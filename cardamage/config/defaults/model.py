@@ -41,7 +41,7 @@ def _common() -> dict[str, Any]:
         "META_ARCHITECTURE": "GeneralizedRCNN",
         # Path or URL of a checkpoint to start from; empty: random weights.
         "WEIGHTS": "",
-        # In INPUT.FORMAT's channel order. A std of 1 suits Caffe2's weights, which are scaled in their first layer.
+        # In INPUT.FORMAT's order. A std of 1 suits Caffe2's weights, which are scaled in their first layer.
         "PIXEL_MEAN": [103.53, 116.28, 123.675],
         "PIXEL_STD": [1.0, 1.0, 1.0],
         # Ours: torch.channels_last memory layout.
