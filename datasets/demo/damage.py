@@ -213,10 +213,8 @@ def glass_shatter(pen: Pen, pane: Points, center: Points, spread: Points) -> Dam
     frost(canvas, rng, window, region)
     rays, rings = star(rng, center, reach)
     canvas.paint([r + [0.7, 0.7] for r in rays], (24, 22, 20), 0.5, within=region)
-    for line in rings:
-        canvas.paint(line, (244, 246, 242), 0.75, within=region)
-    for line in rays:
-        canvas.paint(line, (250, 251, 248), 0.9, within=region)
+    canvas.paint(rings, (244, 246, 242), 0.75, within=region)
+    canvas.paint(rays, (250, 251, 248), 0.9, within=region)
     if rng.random() < 0.5:
         hole = blob(rng, (float(center[0]), float(center[1])), reach * 0.2, reach * 0.17, 0.35)
         canvas.paint(hole, (14, 13, 13), 0.95, within=region)

@@ -143,10 +143,11 @@ def draw_skyline(canvas: Canvas, rng: Rng, look: Look, ends: Points) -> None:
         grey = rng.uniform(110, 190)
         house = np.array([(x, base - tall), (x + wide, base - tall), (x + wide, base + 1), (x, base + 1)])
         canvas.paint(house, (grey, grey * 0.98, grey * 1.02), feather=1.0)
-        for row in np.arange(base - tall + 6, base - 8, 9.0):
-            for col in np.arange(x + 4, x + wide - 6, 8.0):
-                pane = np.array([(col, row), (col + 4, row), (col + 4, row + 5), (col, row + 5)])
-                canvas.paint(pane, tone(look.sky, 0.55), 0.6, feather=0.7)
+        pane = np.array([(0, 0), (4, 0), (4, 5), (0, 5)])
+        rows, columns = np.arange(base - tall + 6, base - 8, 9.0), np.arange(x + 4, x + wide - 6, 8.0)
+        panes = [pane + [column, row] for row in rows for column in columns]
+        if panes:
+            canvas.paint(panes, tone(look.sky, 0.55), 0.6, feather=0.7)
 
 
 def draw_ground(canvas: Canvas, rng: Rng, camera: Camera, far: float) -> None:

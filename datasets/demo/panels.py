@@ -99,10 +99,10 @@ class Place:
         return scratch(self.frame.pen, line, float(width))
 
     def crack(self) -> Damage | None:
-        """Try a crack, one in five in two pieces."""
+        """Try a crack, half of them in two pieces."""
         rng = self.frame.pen.rng
         lines = crack_lines(rng, np.zeros(2), rng.uniform(0.32, 0.6), rng.uniform(0, 2 * np.pi))
-        if rng.random() < 0.2:
+        if rng.random() < 0.5:
             gap = np.array([rng.uniform(0.22, 0.34), rng.uniform(-0.1, 0.1)])
             more = crack_lines(rng, np.zeros(2), 0.22, rng.uniform(0, 2 * np.pi))
             lines += [(line + gap, share) for line, share in more]
