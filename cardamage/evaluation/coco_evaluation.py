@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
-from ..catalog import MetadataCatalog
-from ..errors import EvaluationError
-from ..utils import comm
-from ..utils.files import atomic_write
+from cardamage.catalog import MetadataCatalog
+from cardamage.errors import EvaluationError
+from cardamage.utils import comm
+from cardamage.utils.files import atomic_write
+
 from .box_proposals import average_recalls
 from .coco_ground_truth import load_ground_truth
 from .coco_results import instances_to_coco_json

@@ -15,8 +15,8 @@ from typing import Any
 
 import pycocotools.mask as mask_util
 
-from ..catalog import MetadataCatalog, coco_json
-from ..errors import EvaluationError
+from cardamage.catalog import MetadataCatalog, coco_json
+from cardamage.errors import EvaluationError
 
 __all__ = ["GroundTruth", "load_ground_truth"]
 

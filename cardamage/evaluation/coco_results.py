@@ -8,7 +8,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 import torch
 
-from ..structures import Instances, RLEMasks
+from cardamage.structures import Instances, RLEMasks
 
 __all__ = ["instances_to_coco_json"]
 

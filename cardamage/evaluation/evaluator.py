@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import EvaluationError
-from ..utils import comm
+from cardamage.errors import EvaluationError
+from cardamage.utils import comm
+
 from .progress import InferenceProgress
 
 __all__ = ["DatasetEvaluator", "DatasetEvaluators", "inference_context", "inference_on_dataset"]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from ..utils import comm
+from cardamage.utils import comm
 
 __all__ = ["InferenceProgress"]
 

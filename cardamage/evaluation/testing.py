@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import EvaluationError
+from cardamage.errors import EvaluationError
 
 __all__ = ["flatten_results_dict", "print_csv_format", "verify_results"]
 
