@@ -28,9 +28,9 @@ TAG_FILE = "last_checkpoint"
 class Checkpointer(_FvcoreCheckpointer):
     """Saves a model and other objects with state, and brings them back.
 
-    Files are written under a temporary name and renamed, ``last_checkpoint`` too. Loading never runs code from
-    a file. A file saved holds ``model``, an entry for each checkpointable, :attr:`extra_data` and what is given
-    to :meth:`save`.
+    Files are written under a temporary name and renamed, ``last_checkpoint`` too. Loading never runs code
+    from a file. A file saved holds ``model``, an entry for each checkpointable, :attr:`extra_data` and what
+    is given to :meth:`save`.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Checkpointer(_FvcoreCheckpointer):
                 torch.save(data, file)
         except (OSError, RuntimeError) as error:
             raise CheckpointError(
-                f"The checkpoint '{path}' can't be written ({_reason(error)}); earlier checkpoints are intact. "
+                f"The checkpoint '{path}' can't be written ({_reason(error)}); earlier ones are intact. "
                 "Free some space or set OUTPUT_DIR elsewhere, then go on with --resume."
             ) from error
         if tag:
@@ -201,7 +201,9 @@ class Checkpointer(_FvcoreCheckpointer):
 
     def _report(self, incompatible: _IncompatibleKeys, path: str, strict: bool) -> None:
         """Log, or refuse, what of the file and the model didn't match."""
-        rows = [(name, tuple(saved), tuple(own)) for name, saved, own in incompatible.incorrect_shapes]
+        rows: list[tuple[str, Any, Any]] = [
+            (name, tuple(saved), tuple(own)) for name, saved, own in incompatible.incorrect_shapes
+        ]
         wrong = {row[0] for row in rows}
         missing = [name for name in incompatible.missing_keys if name not in wrong]
         rows += [(name, "-", tuple(self.model.state_dict()[name].shape)) for name in missing]

@@ -29,8 +29,8 @@ _DERIVED = ("anchor_generator.cell_anchors", "num_batches_tracked")
 class DetectionCheckpointer(Checkpointer):
     """A :class:`Checkpointer` that knows about classes and ranks.
 
-    Where the file and the model count different classes, the class predictors start fresh when only weights are
-    loaded, and it is an error when a training is resumed or a model evaluated. Process 0 saves; all load.
+    Where the file and the model count different classes, the class predictors start fresh when only weights
+    are loaded, and it is an error when a training is resumed or a model evaluated. Process 0 saves; all load.
     """
 
     def __init__(
@@ -83,7 +83,8 @@ class DetectionCheckpointer(Checkpointer):
                     "MODEL.ROI_HEADS.NUM_CLASSES that it was trained with."
                 )
             self.logger.warning(
-                "The weights file '%s' knows %d classes, the model %d: the class predictors start from fresh weights.",
+                "The weights file '%s' knows %d classes, the model %d: "
+                "the class predictors start from fresh weights.",
                 path,
                 saved,
                 own,

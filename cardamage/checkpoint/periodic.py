@@ -12,7 +12,7 @@ __all__ = ["PeriodicCheckpointer"]
 
 
 class PeriodicCheckpointer(_FvcorePeriodicCheckpointer):
-    """Saves ``<prefix>_<iteration>.pth`` every ``period`` iterations and ``<prefix>_final.pth`` after the last.
+    """Saves ``<prefix>_<iteration>.pth`` every ``period`` iterations, ``<prefix>_final.pth`` after the last.
 
     A period of 0 saves only the last. With ``max_to_keep``, older numbered files are removed, those of an
     earlier, interrupted run included.
