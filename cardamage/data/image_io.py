@@ -24,6 +24,7 @@ from .image_signs import is_cut_short, kind_of, wrong_kind
 __all__ = [
     "decode_image",
     "embedded_bytes",
+    "embedded_in",
     "image_size",
     "raw_image_size",
     "read_bytes",
@@ -122,6 +123,19 @@ def embedded_bytes(labelme_json: str | os.PathLike[str]) -> bytes:
             content = json.load(file)
     except (ValueError, UnicodeDecodeError):
         raise DataError(f"The Labelme file {name} is not valid JSON; save it again in Labelme.") from None
+    return embedded_in(content, name)
+
+
+def embedded_in(content: Any, name: str) -> bytes:
+    """Return the picture file embedded in a Labelme JSON that is read already.
+
+    Args:
+        content: of the JSON.
+        name: the JSON's path, for messages.
+
+    Raises:
+        DataError: where there is none, or it isn't base64.
+    """
     text = content.get("imageData") if isinstance(content, dict) else None
     if not text:
         raise DataError(f"The Labelme file {name} has no picture embedded (its imageData is empty).")

@@ -1,0 +1,74 @@
+"""What was wrong with annotations, collected while they are read and told once."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+
+__all__ = ["AnnotationReport", "Finding"]
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found about one annotation.
+
+    Attributes:
+        verdict: what became of it: ``"dropped"``, ``"clipped"`` or ``"kept"``.
+        reason: why, in words that are the same for all annotations with this trouble.
+        sentence: where and why, for this one.
+    """
+
+    verdict: str
+    reason: str
+    sentence: str
+
+
+@dataclass
+class AnnotationReport:
+    """Findings of one dataset.
+
+    Attributes:
+        source: what the dataset is called in the summary.
+        read: annotations looked at.
+        findings: in the order in which they were met.
+    """
+
+    source: str
+    read: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, verdict: str, reason: str, place: str, detail: str | None = None) -> None:
+        """Note a finding.
+
+        Args:
+            verdict: ``"dropped"``, ``"clipped"`` or ``"kept"``.
+            reason: the kind of trouble, for the counts.
+            place: file and shape or annotation.
+            detail: what to say of this one, where it is more than the reason.
+        """
+        sentence = f"{place}: {verdict}, {detail or reason}."
+        self.findings.append(Finding(verdict, reason, sentence))
+
+    @property
+    def dropped(self) -> int:
+        """How many annotations were left out."""
+        return sum(finding.verdict == "dropped" for finding in self.findings)
+
+    def summary(self, shown: int = _SHOWN) -> str:
+        """Tell the counts first, then the single cases, as many as `shown`."""
+        lines = [f"{self.source}: {self.read} annotations read, {self.dropped} dropped."]
+        counts = Counter((finding.verdict, finding.reason) for finding in self.findings)
+        lines += [f"  {n} {verdict}: {reason}" for (verdict, reason), n in counts.most_common()]
+        lines += [f"  {finding.sentence}" for finding in self.findings[:shown]]
+        if len(self.findings) > shown:
+            lines.append(f"  ... and {len(self.findings) - shown} more.")
+        return "\n".join(lines)
+
+    def log(self) -> None:
+        """Write the summary to the log: a warning where there is any finding."""
+        logger.log(logging.WARNING if self.findings else logging.INFO, "%s", self.summary())

@@ -1,0 +1,207 @@
+"""What an annotation must be to be trained on, and a look at every image file before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as mask_util
+
+from ..errors import DataError
+from ..structures import BoxMode
+from . import outlines
+from .annotation_report import AnnotationReport
+from .image_checks import check_images, size_mismatch
+
+__all__ = ["RawAnnotation", "check_annotation", "check_images", "size_mismatch"]
+
+# Reaching past the edge by no more than this is rounding, and not worth a word.
+_EDGE_SLACK = 1.0
+# Outlines below this area may cover no pixel at all, so they are drawn to see.
+_SURE_AREA = 4.0
+# Crossings are looked for up to this many points: the work grows with the square.
+_MOST_POINTS = 2000
+
+
+@dataclass
+class RawAnnotation:
+    """One object as a file gives it, before any check.
+
+    Attributes:
+        place: file and shape or annotation, for messages.
+        polygons: flat ``x0, y0, x1, ...`` or point pairs each, in pixels; None where there is no outline.
+        rle: COCO run-length mask of the image's size, compressed or not, in place of polygons.
+        bbox: x0, y0, x1, y1 in pixels; None to take it from the outline.
+        iscrowd: 1 for a region of uncounted objects.
+        extra: further keys to carry over.
+    """
+
+    place: str
+    polygons: Sequence[Any] | None = None
+    rle: dict[str, Any] | None = None
+    bbox: Sequence[float] | None = None
+    iscrowd: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def check_annotation(
+    raw: RawAnnotation, height: int, width: int, report: AnnotationReport
+) -> dict[str, Any] | None:
+    """Turn a raw annotation into one of a dataset dict, or drop it.
+
+    Polygons of fewer than 3 points and those without area or outside the image are dropped; those past the
+    edge are clipped; those that cross themselves are kept. All of that goes to the report.
+
+    Args:
+        raw: the annotation.
+        height: of the image.
+        width: of the image.
+        report: is told what was found.
+
+    Returns:
+        ``bbox`` (XYXY_ABS), ``bbox_mode``, ``iscrowd``, ``segmentation`` (polygons or compressed RLE; absent
+        for a box without outline) and the extra keys; None where the annotation is dropped.
+
+    Raises:
+        DataError: for a run-length mask of another size than the image's.
+    """
+    report.read += 1
+    head = {**raw.extra, "bbox_mode": BoxMode.XYXY_ABS, "iscrowd": raw.iscrowd}
+    if raw.rle is not None:
+        rle = _checked_rle(raw, height, width)
+        if mask_util.area(rle) == 0:
+            report.add("dropped", "its outline has no area", raw.place)
+            return None
+        x, y, w, h = (float(v) for v in mask_util.toBbox(rle))
+        box = _clipped_box(raw.bbox, height, width) or [x, y, x + w, y + h]
+        return {"bbox": box, "segmentation": rle, **head}
+    if raw.polygons is None:
+        given = _boxed(raw, height, width, report)
+        return None if given is None else {"bbox": given, **head}
+    polygons = _checked_polygons(raw, height, width, report)
+    if not polygons:
+        return None
+    corners = np.concatenate(polygons)
+    around = [*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()]
+    box = _clipped_box(raw.bbox, height, width) or around
+    return {"bbox": box, "segmentation": [outlines.flat(p) for p in polygons], **head}
+
+
+def _checked_polygons(
+    raw: RawAnnotation, height: int, width: int, report: AnnotationReport
+) -> list[np.ndarray]:
+    """The usable parts of an outline; the annotation is reported as dropped only if none is left."""
+    kept: list[np.ndarray] = []
+    refused: tuple[str, str | None] = ("its outline has no points", None)
+    notes: list[tuple[str, str, str | None]] = []
+    for numbers in raw.polygons or []:
+        try:
+            points = outlines.as_points(numbers)
+        except (ValueError, TypeError):
+            refused = ("its outline is not a list of x, y numbers", None)
+            continue
+        if len(points) < 3:
+            refused = _few_points(len(points))
+            continue
+        crossing = len(points) <= _MOST_POINTS and outlines.crosses_itself(points)
+        inside, excess = _clipped(points, height, width)
+        if not crossing and not _covers(points):
+            refused = ("its outline has no area", None)
+        elif len(inside) < 3 or (not crossing and outlines.area(inside) <= 0):
+            refused = ("it lies outside the image", f"it lies outside the image of {width}x{height}")
+        elif not _draws(inside, height, width):
+            refused = ("its outline has no area", None)
+        else:
+            kept.append(inside)
+            if crossing:
+                notes.append(("kept", "its outline crosses itself", None))
+            if excess > _EDGE_SLACK:
+                notes.append(("clipped", "it reaches past the edge of the image", _past_edge(excess)))
+    if not kept:
+        report.add("dropped", refused[0], raw.place, refused[1])
+        return []
+    for verdict, reason, detail in dict.fromkeys(notes):
+        report.add(verdict, reason, raw.place, detail)
+    return kept
+
+
+def _few_points(count: int) -> tuple[str, str]:
+    points = "1 point" if count == 1 else f"{count} points"
+    return "its polygon has fewer than 3 points", f"its polygon has {points} and needs 3"
+
+
+def _past_edge(excess: float) -> str:
+    return f"it reaches past the edge of the image by {excess:.0f} px"
+
+
+def _covers(points: np.ndarray) -> bool:
+    # Relative to its extent, so that a line of points in floating numbers counts as a line.
+    extent = float(np.prod(np.ptp(points, axis=0)))
+    return outlines.area(points) > 1e-9 * max(extent, 1.0)
+
+
+def _draws(points: np.ndarray, height: int, width: int) -> bool:
+    """Whether COCO would color any pixel."""
+    if outlines.area(points) >= _SURE_AREA:
+        return True
+    return mask_util.area(mask_util.frPyObjects([outlines.flat(points)], height, width))[0] > 0
+
+
+def _clipped(points: np.ndarray, height: int, width: int) -> tuple[np.ndarray, float]:
+    """The part inside the image, and by how many pixels the polygon reaches past the edge."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    excess = float(max(-low.min(), (high - (width, height)).max(), 0.0))
+    return (outlines.clip(points, width, height) if excess > 0 else points), excess
+
+
+def _checked_rle(raw: RawAnnotation, height: int, width: int) -> dict[str, Any]:
+    rle = raw.rle or {}
+    size, counts = [int(v) for v in rle.get("size", ())], rle.get("counts")
+    if size != [height, width]:
+        said = f"{size[1]}x{size[0]}" if len(size) == 2 else "missing"
+        raise DataError(
+            f"{raw.place}: its mask is {said} and the image {width}x{height} (width x height); "
+            "export the masks at the image's own size."
+        )
+    if isinstance(counts, list):
+        if sum(counts) != height * width:
+            raise DataError(
+                f"{raw.place}: the runs of its mask cover {sum(counts)} pixels, but the image has "
+                f"{height * width}; export the masks again."
+            )
+        return mask_util.frPyObjects({"size": size, "counts": counts}, height, width)
+    return {"size": size, "counts": counts}
+
+
+def _clipped_box(box: Sequence[float] | None, height: int, width: int) -> list[float] | None:
+    """A given box within the image, or None where there is none that can be used."""
+    if box is None or len(box) != 4 or not np.isfinite(np.asarray(box, dtype=np.float64)).all():
+        return None
+    x0, y0, x1, y1 = (float(v) for v in box)
+    x0, x1 = max(x0, 0.0), min(x1, float(width))
+    y0, y1 = max(y0, 0.0), min(y1, float(height))
+    return [x0, y0, x1, y1] if x1 > x0 and y1 > y0 else None
+
+
+def _boxed(raw: RawAnnotation, height: int, width: int, report: AnnotationReport) -> list[float] | None:
+    """The box of an annotation without outline."""
+    box = _clipped_box(raw.bbox, height, width)
+    if box is not None and raw.bbox is not None:
+        excess = max(abs(a - b) for a, b in zip(box, raw.bbox, strict=True))
+        if excess > _EDGE_SLACK:
+            report.add("clipped", "it reaches past the edge of the image", raw.place, _past_edge(excess))
+        return box
+    if raw.bbox is None:
+        report.add("dropped", "it has neither outline nor box", raw.place)
+    elif len(raw.bbox) != 4 or raw.bbox[2] <= raw.bbox[0] or raw.bbox[3] <= raw.bbox[1]:
+        report.add("dropped", "its box has no area", raw.place)
+    else:
+        report.add(
+            "dropped",
+            "it lies outside the image",
+            raw.place,
+            f"it lies outside the image of {width}x{height}",
+        )
+    return None

@@ -1,0 +1,48 @@
+"""Values in COCO files that were written as something else than they are."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+__all__ = ["as_flag", "as_id", "as_number", "unpacked"]
+
+
+def as_id(value: Any) -> int | None:
+    """Return an id as a number, also from a string of digits; None for anything else."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    text = str(value).strip()
+    # Only what prints back the same: "007" is a name, not the number 7.
+    return int(text) if text.isascii() and text.lstrip("-").isdigit() and str(int(text)) == text else None
+
+
+def as_flag(value: Any) -> int:
+    """Return 1 for what means yes, 0 otherwise; the string ``"False"`` means no."""
+    if isinstance(value, str):
+        return int(value.strip().lower() in ("1", "true", "yes"))
+    return int(bool(value))
+
+
+def as_number(value: Any) -> float | None:
+    """Return a number, also from a string; None for anything else."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def unpacked(value: Any) -> Any:
+    """Return what a string of JSON holds, and anything else as it is."""
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return None
+    return value
