@@ -1,0 +1,307 @@
+"""Loaders for training and inference, from a config or from explicit arguments."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from torch.utils.data import Dataset, IterableDataset, Sampler
+
+from cardamage.config import CfgNode, configurable
+from cardamage.data.common import DatasetFromList, MapDataset, ToIterableDataset
+from cardamage.data.dataset_mapper import DatasetMapper, check_segmentations
+from cardamage.data.loaders import InferenceLoader, StreamLoader, TrainLoader, trivial_batch_collator
+from cardamage.data.samplers import (
+    InferenceSampler,
+    PositionedBatchSampler,
+    RepeatFactorTrainingSampler,
+    TrainingSampler,
+)
+from cardamage.data.seeding import worker_init_reset_seed
+from cardamage.data.selection import (
+    filter_images_with_few_keypoints,
+    filter_images_with_only_crowd_annotations,
+    get_detection_dataset_dicts,
+    print_instances_class_histogram,
+)
+from cardamage.errors import ConfigValueError
+from cardamage.utils import comm
+
+__all__ = [
+    "build_batch_data_loader",
+    "build_detection_test_loader",
+    "build_detection_train_loader",
+    "filter_images_with_few_keypoints",
+    "filter_images_with_only_crowd_annotations",
+    "get_detection_dataset_dicts",
+    "print_instances_class_histogram",
+    "trivial_batch_collator",
+    "worker_init_reset_seed",
+]
+
+logger = logging.getLogger(__name__)
+
+Mapper = Callable[[dict[str, Any]], Any]
+Collate = Callable[[list[Any]], Any]
+
+
+def build_batch_data_loader(
+    dataset: Dataset[Any],
+    sampler: Sampler[int] | None,
+    total_batch_size: int | None,
+    *,
+    aspect_ratio_grouping: bool = False,
+    num_workers: int = 0,
+    collate_fn: Collate | None = None,
+    drop_last: bool = True,
+    single_gpu_batch_size: int | None = None,
+    prefetch_factor: int = 2,
+    seed: int | None = None,
+    start_batch: int = 0,
+    **kwargs: Any,
+) -> TrainLoader | StreamLoader:
+    """Put a mapped dataset and a sampler together to batches.
+
+    Args:
+        dataset: mapped dataset, by index or iterable.
+        sampler: gives this rank's indices; None for iterable datasets.
+        total_batch_size: images in a batch over all processes.
+        aspect_ratio_grouping: batches of wide and of high images apart. Done on indices where the dataset's
+            image sizes are known beforehand (lists of dataset dicts with "width" and "height"), else on
+            mapped samples.
+        num_workers: worker processes of this process.
+        collate_fn: makes a batch of a list of samples; the list itself when None.
+        drop_last: drop an incomplete batch at the end of a finite sampler; must be True with grouping.
+        single_gpu_batch_size: images in a batch of this process, in place of ``total_batch_size``.
+        prefetch_factor: batches each worker makes ahead.
+        seed: of the augmentation; the sampler's, or one that the ranks share, when None.
+        start_batch: how many batches of the stream to leave out at the start, to resume.
+        kwargs: further arguments of :class:`torch.utils.data.DataLoader` (``pin_memory``,
+            ``persistent_workers``).
+
+    Returns:
+        A loader that gives lists of samples, with ``state_dict``, ``load_state_dict`` and ``skip``.
+
+    Raises:
+        ConfigValueError: If the batch doesn't divide over the processes, or arguments contradict each other.
+        TypeError: If the sampler doesn't fit the kind of dataset.
+    """
+    batch_size = _batch_size(total_batch_size, single_gpu_batch_size)
+    if aspect_ratio_grouping and not drop_last:
+        raise ConfigValueError(
+            "Grouping by aspect ratio drops incomplete batches; drop_last must be True with it."
+        )
+    collate = collate_fn or trivial_batch_collator
+    kwargs.update(num_workers=num_workers, prefetch_factor=prefetch_factor if num_workers else None)
+    seed = _augmentation_seed(sampler) if seed is None else seed
+    groups = getattr(dataset, "aspect_groups", None) if aspect_ratio_grouping else None
+    stream = _as_stream(dataset, sampler, batch_size, needed=aspect_ratio_grouping and groups is None)
+    if stream is not None:
+        return StreamLoader(
+            stream,
+            batch_size,
+            grouping=aspect_ratio_grouping,
+            drop_last=drop_last,
+            collate_fn=collate,
+            seed=seed,
+            start_batch=start_batch,
+            **kwargs,
+        )
+    assert sampler is not None  # _as_stream has seen to it
+    batches = PositionedBatchSampler(
+        sampler, batch_size, group_ids=groups, drop_last=drop_last, start_batch=start_batch
+    )
+    return TrainLoader(dataset, batches, seed=seed, collate_fn=collate, **kwargs)
+
+
+def _as_stream(
+    dataset: Dataset[Any], sampler: Sampler[int] | None, batch_size: int, needed: bool
+) -> IterableDataset[Any] | None:
+    """The dataset as a stream of samples where it is one or has to be, else None."""
+    if isinstance(dataset, IterableDataset):
+        if sampler is not None:
+            raise TypeError("An iterable dataset decides on its order itself; its sampler must be None.")
+        return dataset
+    if not isinstance(sampler, Sampler):
+        raise TypeError(f"A dataset by index needs a torch Sampler; got {type(sampler).__name__}.")
+    return ToIterableDataset(dataset, sampler, shard_chunk_size=batch_size) if needed else None
+
+
+def _batch_size(total: int | None, single: int | None) -> int:
+    if single and total:
+        raise ConfigValueError("Give total_batch_size or single_gpu_batch_size, not both.")
+    if single:
+        return single
+    world_size = comm.get_world_size()
+    if not total or total < 0 or total % world_size:
+        raise ConfigValueError(
+            "The batch size (SOLVER.IMS_PER_BATCH) must be a positive multiple of the "
+            f"{world_size} process(es); "
+            f"got {total}."
+        )
+    return total // world_size
+
+
+def _augmentation_seed(sampler: Any) -> int:
+    seed = getattr(sampler, "seed", None)
+    return seed if isinstance(seed, int) else comm.shared_random_seed()
+
+
+def _train_loader_from_config(
+    cfg: CfgNode, mapper: Mapper | None = None, *, dataset: Any = None, sampler: Sampler[int] | None = None
+) -> dict[str, Any]:
+    if dataset is None:
+        dataset = get_detection_dataset_dicts(
+            cfg.DATASETS.TRAIN,
+            filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+            proposal_files=cfg.DATASETS.PROPOSAL_FILES_TRAIN if cfg.MODEL.LOAD_PROPOSALS else None,
+            look_at_images=cfg.INPUT.CHECK_IMAGES,
+        )
+    if mapper is None:
+        mapper = DatasetMapper(cfg, True)
+        if cfg.MODEL.MASK_ON and isinstance(dataset, list):
+            # Before the first step, not when the sample happens to come.
+            for record in dataset:
+                objects = [a for a in record.get("annotations", ()) if not a.get("iscrowd", 0)]
+                check_segmentations(record, objects)
+    if sampler is None and not isinstance(dataset, IterableDataset):
+        sampler = _sampler_from_config(cfg, dataset)
+    return {
+        "dataset": dataset,
+        "sampler": sampler,
+        "mapper": mapper,
+        "total_batch_size": cfg.SOLVER.IMS_PER_BATCH,
+        "aspect_ratio_grouping": cfg.DATALOADER.ASPECT_RATIO_GROUPING,
+        "num_workers": cfg.DATALOADER.NUM_WORKERS,
+        "seed": cfg.SEED,
+    }
+
+
+def _sampler_from_config(cfg: CfgNode, dataset: Any) -> Sampler[int]:
+    name = cfg.DATALOADER.SAMPLER_TRAIN
+    logger.info("Training sampler: %s", name)
+    if name == "TrainingSampler":
+        return TrainingSampler(len(dataset), seed=cfg.SEED)
+    if name == "RepeatFactorTrainingSampler":
+        factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
+            dataset, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
+        )
+        return RepeatFactorTrainingSampler(factors, seed=cfg.SEED)
+    raise ConfigValueError(
+        "DATALOADER.SAMPLER_TRAIN must be 'TrainingSampler' or 'RepeatFactorTrainingSampler'; "
+        f"got {name!r}. Pass other samplers to build_detection_train_loader as sampler=."
+    )
+
+
+@configurable(from_config=_train_loader_from_config)
+def build_detection_train_loader(
+    dataset: list[dict[str, Any]] | Dataset[Any],
+    *,
+    mapper: Mapper | None,
+    sampler: Sampler[int] | None = None,
+    total_batch_size: int | None,
+    aspect_ratio_grouping: bool = True,
+    num_workers: int = 0,
+    collate_fn: Collate | None = None,
+    **kwargs: Any,
+) -> TrainLoader | StreamLoader:
+    """Make the training loader: ``build_detection_train_loader(cfg)``, or with explicit arguments.
+
+    Called with a config, ``mapper``, ``dataset`` and ``sampler`` may be given to replace the config's, and
+    any other argument overrules it. Batches depend on the seed (``cfg.SEED``) and the datasets only: not on
+    the number of workers, and not on whether the run was interrupted.
+
+    Args:
+        dataset: dataset dicts, or a torch dataset.
+        mapper: maps a dataset dict to a sample, or to None to skip it; None for mapped datasets.
+        sampler: gives this rank's indices; a :class:`TrainingSampler` when None. Must be None for iterable
+            datasets.
+        total_batch_size: images in a batch over all processes.
+        aspect_ratio_grouping: batches of wide and of high images apart.
+        num_workers: worker processes of this process.
+        collate_fn: makes a batch of a list of samples; the list itself when None.
+        kwargs: of :func:`build_batch_data_loader`, such as ``seed`` and ``start_batch``.
+
+    Returns:
+        A loader of lists of samples.
+    """
+    if isinstance(dataset, list):
+        dataset = DatasetFromList(dataset, copy=False)
+    if mapper is not None:
+        dataset = MapDataset(dataset, mapper)
+    if sampler is None and not isinstance(dataset, IterableDataset):
+        sampler = TrainingSampler(len(dataset), seed=kwargs.get("seed"))  # type: ignore[arg-type]
+    return build_batch_data_loader(
+        dataset,
+        sampler,
+        total_batch_size,
+        aspect_ratio_grouping=aspect_ratio_grouping,
+        num_workers=num_workers,
+        collate_fn=collate_fn,
+        **kwargs,
+    )
+
+
+def _test_loader_from_config(
+    cfg: CfgNode, dataset_name: str | list[str], mapper: Mapper | None = None
+) -> dict[str, Any]:
+    dataset = get_detection_dataset_dicts(
+        dataset_name,
+        filter_empty=False,
+        proposal_files=cfg.DATASETS.PROPOSAL_FILES_TEST if cfg.MODEL.LOAD_PROPOSALS else None,
+        look_at_images=cfg.INPUT.CHECK_IMAGES,
+    )
+    return {
+        "dataset": dataset,
+        "mapper": mapper or DatasetMapper(cfg, False),
+        "num_workers": cfg.DATALOADER.NUM_WORKERS,
+    }
+
+
+@configurable(from_config=_test_loader_from_config)
+def build_detection_test_loader(
+    dataset: list[dict[str, Any]] | Dataset[Any],
+    *,
+    mapper: Mapper | None,
+    sampler: Sampler[int] | None = None,
+    batch_size: int = 1,
+    num_workers: int = 0,
+    collate_fn: Collate | None = None,
+    **kwargs: Any,
+) -> InferenceLoader:
+    """Make the inference loader: ``build_detection_test_loader(cfg, name)``, or with explicit arguments.
+
+    Args:
+        dataset: dataset dicts, or a torch dataset.
+        mapper: maps a dataset dict to a sample.
+        sampler: gives indices; an :class:`InferenceSampler` when None. Must be None for iterable datasets.
+        batch_size: images in a batch of this process.
+        num_workers: worker processes of this process.
+        collate_fn: makes a batch of a list of samples; the list itself when None.
+        kwargs: further arguments of :class:`torch.utils.data.DataLoader`.
+
+    Returns:
+        A loader of lists of samples; every image comes once, in order, over all ranks.
+
+    Raises:
+        TypeError: If a sampler is given for an iterable dataset.
+    """
+    if isinstance(dataset, list):
+        dataset = DatasetFromList(dataset, copy=False)
+    if mapper is not None:
+        dataset = MapDataset(dataset, mapper)
+    if isinstance(dataset, IterableDataset):
+        if sampler is not None:
+            raise TypeError("An iterable dataset decides on its order itself; its sampler must be None.")
+    elif sampler is None:
+        sampler = InferenceSampler(len(dataset))  # type: ignore[arg-type]
+    return InferenceLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        drop_last=False,
+        num_workers=num_workers,
+        collate_fn=collate_fn,
+        **kwargs,
+    )

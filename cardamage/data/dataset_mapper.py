@@ -1,0 +1,171 @@
+"""From a dataset dict to one sample of the model's input."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from cardamage.config import CfgNode, configurable
+from cardamage.data import detection_utils as utils
+from cardamage.data import transforms as T  # noqa: N812 (the name everyone knows it by)
+from cardamage.errors import ConfigValueError, DataError
+from cardamage.structures import BitMasks, PolygonMasks
+
+__all__ = ["DatasetMapper", "check_segmentations"]
+
+logger = logging.getLogger(__name__)
+
+
+class DatasetMapper:
+    """Read the image, augment it with its annotations, and make tensors and :class:`Instances` of them.
+
+    Write one of your own, or derive from it, for another way of reading or augmenting.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        augmentations: Sequence[T.Augmentation | T.Transform],
+        image_format: str,
+        use_instance_mask: bool = False,
+        use_keypoint: bool = False,
+        instance_mask_format: str = "polygon",
+        recompute_boxes: bool = False,
+    ) -> None:
+        """Set what the mapper does.
+
+        Args:
+            is_train: give annotations as instances; otherwise leave them out.
+            augmentations: in order.
+            image_format: channel order, see :func:`cardamage.data.detection_utils.read_image`.
+            use_instance_mask: give masks.
+            use_keypoint: must be False; keypoints are not supported.
+            instance_mask_format: "polygon" or "bitmask".
+            recompute_boxes: take boxes from the masks after augmentation: tight also where a crop cut an
+                object.
+
+        Raises:
+            ConfigValueError: If boxes shall come from masks that aren't used, or keypoints are asked for.
+        """
+        if recompute_boxes and not use_instance_mask:
+            raise ConfigValueError("DatasetMapper: recompute_boxes needs use_instance_mask.")
+        if use_keypoint:
+            raise ConfigValueError("Keypoints are not supported; set MODEL.KEYPOINT_ON to False.")
+        self.is_train = is_train
+        self.augmentations = T.AugmentationList(augmentations)
+        self.image_format = image_format
+        self.use_instance_mask = use_instance_mask
+        self.instance_mask_format = instance_mask_format
+        self.recompute_boxes = recompute_boxes
+        logger.info("Augmentations in %s: %s", "training" if is_train else "inference", list(augmentations))
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        """Read the arguments off a config.
+
+        Args:
+            cfg: INPUT, MODEL.MASK_ON and MODEL.KEYPOINT_ON are read.
+            is_train: training or inference.
+
+        Returns:
+            Arguments of the constructor.
+        """
+        augs = utils.build_augmentation(cfg, is_train)
+        cropping = is_train and cfg.INPUT.CROP.ENABLED
+        if cropping:
+            augs.insert(0, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+        return {
+            "is_train": is_train,
+            "augmentations": augs,
+            "image_format": cfg.INPUT.FORMAT,
+            "use_instance_mask": cfg.MODEL.MASK_ON,
+            "instance_mask_format": cfg.INPUT.MASK_FORMAT,
+            "use_keypoint": cfg.MODEL.KEYPOINT_ON,
+            "recompute_boxes": cropping and cfg.MODEL.MASK_ON,
+        }
+
+    def __call__(self, dataset_dict: Mapping[str, Any]) -> dict[str, Any]:
+        """Map one image.
+
+        Args:
+            dataset_dict: a dataset dict; it is left as it was.
+
+        Returns:
+            The dict with "image", a (C, H, W) uint8 tensor, in training with "instances", without
+            "annotations".
+
+        Raises:
+            DataError: If the image or an annotation can't be used; the file is named.
+        """
+        record = dict(dataset_dict)
+        annotations = record.pop("annotations", None)
+        image = utils.read_record_image(record, self.image_format)
+        utils.check_image_size(record, image)
+        aug_input = T.AugInput(image)
+        transforms = self.augmentations(aug_input)
+        # Tensors pass between processes through shared memory; arrays would be pickled.
+        record["image"] = torch.from_numpy(np.ascontiguousarray(aug_input.image.transpose(2, 0, 1)))
+        if self.is_train and annotations is not None:
+            record["annotations"] = [dict(annotation) for annotation in annotations]
+            self._transform_annotations(record, transforms, aug_input.image.shape[:2])
+        return record
+
+    def _transform_annotations(
+        self, dataset_dict: dict[str, Any], transforms: T.TransformList, image_shape: tuple[int, int]
+    ) -> None:
+        """Replace "annotations" by "instances". Crowds, which nothing is learned from, are left out."""
+        annotations = [anno for anno in dataset_dict.pop("annotations") if not anno.get("iscrowd", 0)]
+        if self.use_instance_mask:
+            check_segmentations(dataset_dict, annotations)
+        else:
+            annotations = [{k: v for k, v in anno.items() if k != "segmentation"} for anno in annotations]
+        try:
+            moved = [utils.transform_instance_annotations(a, transforms, image_shape) for a in annotations]
+            instances = utils.annotations_to_instances(moved, image_shape, self.instance_mask_format)
+        except ValueError as error:
+            raise DataError(
+                f"The annotations of {dataset_dict.get('file_name', '?')} can't be used: {error}"
+            ) from error
+        if self.use_instance_mask and not instances.has("gt_masks"):
+            instances.gt_masks = self._no_masks(image_shape)
+        if self.recompute_boxes:
+            instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+        dataset_dict["instances"] = utils.filter_empty_instances(instances)
+
+    def _no_masks(self, image_shape: tuple[int, int]) -> PolygonMasks | BitMasks:
+        if self.instance_mask_format == "polygon":
+            return PolygonMasks([])
+        return BitMasks(torch.zeros((0, *image_shape), dtype=torch.bool))
+
+
+def check_segmentations(record: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]]) -> None:
+    """Check that every annotation has a segmentation of its image's size.
+
+    Args:
+        record: the image's dict, for its name and size.
+        annotations: of the image.
+
+    Raises:
+        DataError: If one hasn't, naming the file and the annotation.
+    """
+    name = record.get("file_name", "?")
+    for number, annotation in enumerate(annotations):
+        segmentation = annotation.get("segmentation")
+        if segmentation is None or len(segmentation) == 0:
+            raise DataError(
+                f"Annotation {number} of {name} has a box but no segmentation, which a model with "
+                "masks needs; "
+                "annotate its outline, or set MODEL.MASK_ON to False to train on boxes alone."
+            )
+        size = (record.get("height"), record.get("width"))
+        if isinstance(segmentation, Mapping) and None not in size and tuple(segmentation["size"]) != size:
+            raise DataError(
+                f"The RLE mask of annotation {number} of {name} is for an image of height and width "
+                f"{list(segmentation['size'])}, but the image has {list(size)}; make both the same."
+            )
