@@ -1,0 +1,192 @@
+"""Feature pyramids (Lin et al., https://arxiv.org/abs/1612.03144)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from fvcore.nn import weight_init
+from torch import nn
+
+from cardamage.errors import ConfigValueError
+from cardamage.layers import Conv2d, ShapeSpec, get_norm
+
+from .backbone import Backbone
+from .build import BACKBONE_REGISTRY
+from .resnet import build_resnet_backbone
+
+__all__ = ["FPN", "LastLevelMaxPool", "LastLevelP6P7", "build_resnet_fpn_backbone"]
+
+
+class FPN(Backbone):
+    """A pyramid ``p2``, ``p3``, ... on top of a network's feature maps."""
+
+    def __init__(
+        self,
+        bottom_up: Backbone,
+        in_features: Sequence[str],
+        out_channels: int,
+        norm: str = "",
+        top_block: nn.Module | None = None,
+        fuse_type: str = "sum",
+        square_pad: int = 0,
+    ) -> None:
+        """Put the pyramid on top of a network.
+
+        Args:
+            bottom_up: the network below.
+            in_features: its outputs to use, finest first; each twice the stride of the last.
+            out_channels: channels of every level.
+            norm: the normalization, see :func:`cardamage.layers.get_norm`.
+            top_block: makes further, coarser levels; has ``num_levels`` and ``in_feature``.
+            fuse_type: ``"sum"`` or ``"avg"``: how a coarser level is merged into a finer one.
+            square_pad: the side of the square that images must be padded to; 0 for none.
+
+        Raises:
+            ConfigValueError: strides that do not double, or an unknown ``fuse_type``.
+        """
+        super().__init__()
+        shapes = bottom_up.output_shape()
+        strides = [shapes[name].stride for name in in_features]
+        _check_strides(in_features, strides)
+        if fuse_type not in ("sum", "avg"):
+            raise ConfigValueError(f'MODEL.FPN.FUSE_TYPE is "{fuse_type}", but must be "sum" or "avg"')
+        self.in_features = tuple(in_features)
+        self._levels = [int(math.log2(stride)) for stride in strides]
+        for name, level in zip(in_features, self._levels, strict=True):
+            lateral, output = _level_convs(shapes[name].channels, out_channels, norm)
+            self.add_module(f"fpn_lateral{level}", lateral)
+            self.add_module(f"fpn_output{level}", output)
+        self.top_block = top_block
+        self.bottom_up = bottom_up
+        top = 0 if top_block is None else int(top_block.num_levels)
+        levels = self._levels + [self._levels[-1] + 1 + i for i in range(top)]
+        self._out_feature_strides = {f"p{level}": 2**level for level in levels}
+        self._out_features = list(self._out_feature_strides)
+        self._out_feature_channels = dict.fromkeys(self._out_features, out_channels)
+        self._size_divisibility = strides[-1]
+        self._square_pad = square_pad
+        self._fuse_type = fuse_type
+
+    @property
+    def size_divisibility(self) -> int:
+        """The coarsest merged level's stride, so that levels align when one is doubled."""
+        return self._size_divisibility
+
+    @property
+    def padding_constraints(self) -> dict[str, int]:
+        """The square to pad to, if any."""
+        return {"square_size": self._square_pad}
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Compute the pyramid.
+
+        Args:
+            x: (N, C, H, W) normalized images.
+
+        Returns:
+            ``p2``, ``p3``, ... by name, finest first.
+        """
+        below = self.bottom_up(x)
+        results: list[torch.Tensor] = []
+        merged: torch.Tensor | None = None
+        for name, level in zip(reversed(self.in_features), reversed(self._levels), strict=True):
+            lateral = getattr(self, f"fpn_lateral{level}")(below[name])
+            if merged is not None:
+                lateral = lateral + F.interpolate(merged, scale_factor=2.0, mode="nearest")
+                if self._fuse_type == "avg":
+                    lateral = lateral / 2
+            merged = lateral
+            results.insert(0, getattr(self, f"fpn_output{level}")(merged))
+        if self.top_block is not None:
+            source = str(self.top_block.in_feature)
+            feature = below[source] if source in below else results[self._out_features.index(source)]
+            results.extend(self.top_block(feature))
+        return dict(zip(self._out_features, results, strict=True))
+
+
+def _check_strides(names: Sequence[str], strides: Sequence[int]) -> None:
+    for finer, coarser in zip(strides, strides[1:], strict=False):
+        if coarser != 2 * finer:
+            raise ConfigValueError(
+                f"MODEL.FPN.IN_FEATURES {list(names)} have the strides {list(strides)}, which do not double"
+            )
+
+
+def _level_convs(in_channels: int, out_channels: int, norm: str) -> tuple[Conv2d, Conv2d]:
+    """The 1x1 layer into the pyramid and the 3x3 layer out of it."""
+    lateral = Conv2d(
+        in_channels, out_channels, kernel_size=1, bias=norm == "", norm=get_norm(norm, out_channels)
+    )
+    output = Conv2d(
+        out_channels,
+        out_channels,
+        kernel_size=3,
+        padding=1,
+        bias=norm == "",
+        norm=get_norm(norm, out_channels),
+    )
+    weight_init.c2_xavier_fill(lateral)
+    weight_init.c2_xavier_fill(output)
+    return lateral, output
+
+
+class LastLevelMaxPool(nn.Module):
+    """``p6`` as every second pixel of ``p5``."""
+
+    num_levels = 1
+    in_feature = "p5"
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Return the one further level."""
+        return [F.max_pool2d(x, kernel_size=1, stride=2)]
+
+
+class LastLevelP6P7(nn.Module):
+    """``p6`` and ``p7`` by strided convolutions, as RetinaNet has them."""
+
+    num_levels = 2
+
+    def __init__(self, in_channels: int, out_channels: int, in_feature: str = "res5") -> None:
+        """Make the two layers.
+
+        Args:
+            in_channels: channels of ``in_feature``.
+            out_channels: channels of both levels.
+            in_feature: the map they start from.
+        """
+        super().__init__()
+        self.in_feature = in_feature
+        self.p6 = nn.Conv2d(in_channels, out_channels, 3, 2, 1)
+        self.p7 = nn.Conv2d(out_channels, out_channels, 3, 2, 1)
+        for layer in (self.p6, self.p7):
+            weight_init.c2_xavier_fill(layer)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Return the two further levels."""
+        p6 = self.p6(x)
+        return [p6, self.p7(F.relu(p6))]
+
+
+@BACKBONE_REGISTRY.register()
+def build_resnet_fpn_backbone(cfg: Any, input_shape: ShapeSpec) -> FPN:
+    """Build a ResNet with a pyramid of ``MODEL.FPN``, and ``p6`` for the proposals.
+
+    Args:
+        cfg: the config tree.
+        input_shape: the image's channels.
+
+    Returns:
+        The backbone.
+    """
+    return FPN(
+        bottom_up=build_resnet_backbone(cfg, input_shape),
+        in_features=cfg.MODEL.FPN.IN_FEATURES,
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        norm=cfg.MODEL.FPN.NORM,
+        top_block=LastLevelMaxPool(),
+        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+    )

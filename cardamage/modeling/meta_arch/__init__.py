@@ -1,0 +1,8 @@
+"""Whole models."""
+
+from __future__ import annotations
+
+from .build import META_ARCH_REGISTRY, build_model
+from .rcnn import GeneralizedRCNN, ProposalNetwork
+
+__all__ = ["META_ARCH_REGISTRY", "GeneralizedRCNN", "ProposalNetwork", "build_model"]

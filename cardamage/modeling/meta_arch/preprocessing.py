@@ -1,0 +1,78 @@
+"""From pictures to a normalized batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from cardamage.structures import ImageList
+
+from ..backbone import Backbone
+
+__all__ = ["ImageModel"]
+
+
+class ImageModel(nn.Module):
+    """The part of a model that knows how its images are normalized and padded."""
+
+    pixel_mean: torch.Tensor
+    pixel_std: torch.Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+        channels_last: bool = False,
+    ) -> None:
+        """Set the normalization.
+
+        Args:
+            backbone: the network whose padding rules hold.
+            pixel_mean: what is subtracted, per channel.
+            pixel_std: what is divided by, per channel.
+            channels_last: lay the batch out channels last.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.channels_last = channels_last
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
+        if self.pixel_mean.shape != self.pixel_std.shape:
+            raise ValueError(
+                f"MODEL.PIXEL_MEAN has {len(pixel_mean)} values and MODEL.PIXEL_STD {len(pixel_std)}; "
+                "give one for each channel in both"
+            )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.pixel_mean.device
+
+    def preprocess_image(self, batched_inputs: Sequence[Mapping[str, Any]]) -> ImageList:
+        """Normalize and pad the pictures; the padding is 0 after normalization.
+
+        Args:
+            batched_inputs: dicts with ``image``, (C, Hi, Wi) uint8 or float.
+
+        Returns:
+            (N, C, H, W) float32 with the sizes before padding.
+        """
+        images = ImageList.from_tensors(
+            [x["image"] for x in batched_inputs],
+            self.backbone.size_divisibility,
+            padding_constraints=self.backbone.padding_constraints,
+        )
+        batch = (images.tensor.to(self.device, non_blocking=True) - self.pixel_mean) / self.pixel_std
+        height, width = batch.shape[-2:]
+        if any(size != (height, width) for size in images.image_sizes):
+            sizes = torch.tensor(images.image_sizes, device=self.device)[:, :, None]
+            inside_y = torch.arange(height, device=self.device) < sizes[:, 0]
+            inside_x = torch.arange(width, device=self.device) < sizes[:, 1]
+            batch = batch * (inside_y[:, None, :, None] & inside_x[:, None, None, :])
+        if self.channels_last:
+            batch = batch.contiguous(memory_format=torch.channels_last)
+        return ImageList(batch, images.image_sizes)

@@ -1,0 +1,155 @@
+"""Features of regions, each from the pyramid level that fits its size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torchvision.ops import RoIPool
+
+from cardamage.errors import ConfigValueError
+from cardamage.layers import ROIAlign
+from cardamage.structures import Boxes
+
+from .batch import RoiRows, fixed_shapes
+
+__all__ = ["ROIPooler", "assign_boxes_to_levels"]
+
+
+def assign_boxes_to_levels(
+    boxes: torch.Tensor,
+    min_level: int,
+    max_level: int,
+    canonical_box_size: int,
+    canonical_level: int,
+) -> torch.Tensor:
+    """Choose every box's pyramid level (https://arxiv.org/abs/1612.03144, equation 1).
+
+    Args:
+        boxes: (M, 4) XYXY.
+        min_level: the finest level there is; level l has the stride 2 ** l.
+        max_level: the coarsest level there is.
+        canonical_box_size: the side, in pixels, of a square that belongs to ``canonical_level``.
+        canonical_level: that level.
+
+    Returns:
+        (M,) int64, counted from ``min_level``.
+    """
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    relative = torch.sqrt(area) / canonical_box_size
+    level = torch.floor(canonical_level + torch.log2(relative + 1e-8))
+    return level.clamp(min=min_level, max=max_level).to(torch.int64) - min_level
+
+
+def _make_pooler(kind: str, size: tuple[int, int], scale: float, sampling_ratio: int) -> nn.Module:
+    if kind == "ROIPool":
+        return RoIPool(size, spatial_scale=scale)
+    aligned = {"ROIAlign": False, "ROIAlignV2": True}
+    if kind not in aligned:
+        raise ConfigValueError(
+            f'POOLER_TYPE is "{kind}", but must be one of {", ".join([*aligned, "ROIPool"])}'
+        )
+    return ROIAlign(size, spatial_scale=scale, sampling_ratio=sampling_ratio, aligned=aligned[kind])
+
+
+class ROIPooler(nn.Module):
+    """Crop regions to one size (Mask R-CNN's ROIAlign, https://arxiv.org/abs/1703.06870)."""
+
+    def __init__(
+        self,
+        output_size: int | Sequence[int],
+        scales: Sequence[float],
+        sampling_ratio: int,
+        pooler_type: str,
+        canonical_box_size: int = 224,
+        canonical_level: int = 4,
+    ) -> None:
+        """Make a pooler for every level.
+
+        Args:
+            output_size: height and width of the result, in cells.
+            scales: 1 / stride of every level, finest first; each half the last.
+            sampling_ratio: samples a cell and axis; 0 for as many as the cell has pixels.
+            pooler_type: ``ROIAlignV2``, ``ROIAlign`` (half a pixel off, as it was at first) or ``ROIPool``.
+            canonical_box_size: see :func:`assign_boxes_to_levels`.
+            canonical_level: see :func:`assign_boxes_to_levels`.
+
+        Raises:
+            ConfigValueError: an unknown type, or levels that are not a pyramid.
+        """
+        super().__init__()
+        size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+        self.output_size: tuple[int, int] = size  # type: ignore[assignment]
+        levels = [-math.log2(scale) for scale in scales]
+        if any(abs(level - (round(levels[0]) + i)) > 1e-6 for i, level in enumerate(levels)):
+            raise ConfigValueError(
+                f"the regions' feature maps have the strides {[1 / s for s in scales]}, "
+                "but these must be powers of 2 that double"
+            )
+        self.min_level, self.max_level = round(levels[0]), round(levels[-1])
+        self.canonical_level = canonical_level
+        self.canonical_box_size = canonical_box_size
+        self.level_poolers = nn.ModuleList(
+            _make_pooler(pooler_type, self.output_size, scale, sampling_ratio) for scale in scales
+        )
+
+    def forward(self, x: Sequence[torch.Tensor], boxes: RoiRows | Sequence[Boxes]) -> torch.Tensor:
+        """Crop the regions.
+
+        Args:
+            x: the levels' (N, C, Hi, Wi) maps, finest first.
+            boxes: the regions in input pixels: rows, or the boxes of each of the N images.
+
+        Returns:
+            (M, C, *output_size) features, the regions of all images in order; zero for rows that
+            are not valid.
+        """
+        if not isinstance(boxes, RoiRows):
+            if len(boxes) == 0:
+                return x[0].new_zeros((0, x[0].shape[1], *self.output_size))
+            boxes = RoiRows.from_boxes(boxes)
+        rois = torch.cat([boxes.image[:, None].to(boxes.boxes.dtype), boxes.boxes], dim=1)
+        if len(self.level_poolers) == 1:
+            levels = torch.zeros_like(boxes.image)
+        else:
+            levels = assign_boxes_to_levels(
+                boxes.boxes,
+                self.min_level,
+                self.max_level,
+                self.canonical_box_size,
+                self.canonical_level,
+            )
+        pool = self._pool_masked if fixed_shapes(rois.device) else self._pool_indexed
+        return pool(x, rois, levels, boxes.valid)
+
+    def _pool_indexed(
+        self, x: Sequence[torch.Tensor], rois: torch.Tensor, levels: torch.Tensor, valid: torch.Tensor
+    ) -> torch.Tensor:
+        """Pool on every level the regions that belong there; reads their number."""
+        parts, order = [], []
+        levels = torch.where(valid, levels, torch.full_like(levels, -1))
+        for level, pooler in enumerate(self.level_poolers):
+            index = (levels == level).nonzero()[:, 0]
+            parts.append(pooler(x[level], rois[index]))
+            order.append(index)
+        pooled = torch.cat(parts)
+        output = pooled.new_zeros((len(rois), *pooled.shape[1:]))
+        return output.index_copy(0, torch.cat(order), pooled)
+
+    def _pool_masked(
+        self, x: Sequence[torch.Tensor], rois: torch.Tensor, levels: torch.Tensor, valid: torch.Tensor
+    ) -> torch.Tensor:
+        """Pool on every level all regions, those of other levels shrunk to a point, and add up."""
+        output: torch.Tensor | None = None
+        for level, pooler in enumerate(self.level_poolers):
+            here = ((levels == level) & valid)[:, None]
+            shrunk = torch.cat(
+                [rois[:, :1], torch.where(here, rois[:, 1:], torch.zeros_like(rois[:, 1:]))], 1
+            )
+            pooled = pooler(x[level], shrunk)
+            pooled = torch.where(here[:, :, None, None], pooled, torch.zeros_like(pooled))
+            output = pooled if output is None else output + pooled
+        assert output is not None
+        return output

@@ -1,0 +1,293 @@
+"""The region proposal network (Ren et al., https://arxiv.org/abs/1506.01497)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from cardamage.config import configurable
+from cardamage.layers import ShapeSpec
+from cardamage.structures import Boxes, ImageList, Instances
+from cardamage.utils.events import get_event_storage
+
+from ..anchor_generator import build_anchor_generator
+from ..batch import ProposalBatch, TargetBatch, size_tensor
+from ..box_regression import Box2BoxTransform, box_regression_loss
+from ..matcher import Matcher, batched_iou
+from ..sampling import sample_batch
+from .build import PROPOSAL_GENERATOR_REGISTRY
+from .proposal_utils import select_proposals
+from .rpn_head import RPN_HEAD_REGISTRY, StandardRPNHead, build_rpn_head
+
+__all__ = ["RPN", "RPN_HEAD_REGISTRY", "AnchorSample", "StandardRPNHead", "build_rpn_head"]
+
+# Overlaps computed at once: bounds the memory of matching many anchors in a large batch.
+_MAX_PAIRS = 1 << 26
+
+
+@dataclass
+class AnchorSample:
+    """The anchors a step learns from.
+
+    Attributes:
+        index: (N, S) int64 into all P anchors.
+        valid: (N, S) bool.
+        positive: (N, S) bool, False for background and where not valid.
+        gt_boxes: (N, S, 4) XYXY, meaningful where positive.
+    """
+
+    index: torch.Tensor
+    valid: torch.Tensor
+    positive: torch.Tensor
+    gt_boxes: torch.Tensor
+
+
+def _gather_boxes(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Take (N, S) places of (N, P, 4)."""
+    return values.gather(1, index[:, :, None].expand(-1, -1, 4))
+
+
+@PROPOSAL_GENERATOR_REGISTRY.register()
+class RPN(nn.Module):
+    """Scores anchors as object or not, shifts them onto the objects, and proposes the best."""
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        in_features: Sequence[str],
+        head: nn.Module,
+        anchor_generator: nn.Module,
+        anchor_matcher: Matcher,
+        box2box_transform: Box2BoxTransform,
+        batch_size_per_image: int,
+        positive_fraction: float,
+        pre_nms_topk: tuple[int, int],
+        post_nms_topk: tuple[int, int],
+        nms_thresh: float = 0.7,
+        min_box_size: float = 0.0,
+        anchor_boundary_thresh: float = -1.0,
+        loss_weight: float | Mapping[str, float] = 1.0,
+        box_reg_loss_type: str = "smooth_l1",
+        smooth_l1_beta: float = 0.0,
+    ) -> None:
+        """Put the network together.
+
+        Args:
+            in_features: names of the feature maps.
+            head: from feature maps to logits and offsets.
+            anchor_generator: from feature maps to anchors.
+            anchor_matcher: labels anchors by their overlap with the ground truth.
+            box2box_transform: how offsets tell boxes.
+            batch_size_per_image: anchors of an image to learn from.
+            positive_fraction: the largest share of foreground among them.
+            pre_nms_topk: candidates a level before suppression, in (training, test).
+            post_nms_topk: proposals an image after it, in (training, test).
+            nms_thresh: the overlap from which on the lower-scored box goes.
+            min_box_size: proposals must be wider and higher than this, in pixels.
+            anchor_boundary_thresh: ignore anchors that reach this many pixels out of the image; -1
+                for none.
+            loss_weight: a factor for both losses, or one each for ``loss_rpn_cls``, ``loss_rpn_loc``.
+            box_reg_loss_type: see :func:`~cardamage.modeling.box_regression.box_regression_loss`.
+            smooth_l1_beta: see there.
+        """
+        super().__init__()
+        self.in_features = list(in_features)
+        self.rpn_head = head
+        self.anchor_generator = anchor_generator
+        self.anchor_matcher = anchor_matcher
+        self.box2box_transform = box2box_transform
+        self.batch_size_per_image = batch_size_per_image
+        self.positive_fraction = positive_fraction
+        self.pre_nms_topk = {True: pre_nms_topk[0], False: pre_nms_topk[1]}
+        self.post_nms_topk = {True: post_nms_topk[0], False: post_nms_topk[1]}
+        self.nms_thresh = nms_thresh
+        self.min_box_size = float(min_box_size)
+        self.anchor_boundary_thresh = anchor_boundary_thresh
+        names = ("loss_rpn_cls", "loss_rpn_loc")
+        self.loss_weight = (
+            dict.fromkeys(names, loss_weight) if isinstance(loss_weight, (int, float)) else dict(loss_weight)
+        )
+        self.box_reg_loss_type = box_reg_loss_type
+        self.smooth_l1_beta = smooth_l1_beta
+
+    @classmethod
+    def from_config(cls, cfg: Any, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
+        """Read ``MODEL.RPN``."""
+        node = cfg.MODEL.RPN
+        shapes = [input_shape[name] for name in node.IN_FEATURES]
+        return {
+            "in_features": node.IN_FEATURES,
+            "head": build_rpn_head(cfg, shapes),
+            "anchor_generator": build_anchor_generator(cfg, shapes),
+            "anchor_matcher": Matcher(node.IOU_THRESHOLDS, node.IOU_LABELS, allow_low_quality_matches=True),
+            "box2box_transform": Box2BoxTransform(weights=node.BBOX_REG_WEIGHTS),
+            "batch_size_per_image": node.BATCH_SIZE_PER_IMAGE,
+            "positive_fraction": node.POSITIVE_FRACTION,
+            "pre_nms_topk": (node.PRE_NMS_TOPK_TRAIN, node.PRE_NMS_TOPK_TEST),
+            "post_nms_topk": (node.POST_NMS_TOPK_TRAIN, node.POST_NMS_TOPK_TEST),
+            "nms_thresh": node.NMS_THRESH,
+            "min_box_size": cfg.MODEL.PROPOSAL_GENERATOR.MIN_SIZE,
+            "anchor_boundary_thresh": node.BOUNDARY_THRESH,
+            "loss_weight": {
+                "loss_rpn_cls": node.LOSS_WEIGHT,
+                "loss_rpn_loc": node.BBOX_REG_LOSS_WEIGHT * node.LOSS_WEIGHT,
+            },
+            "box_reg_loss_type": node.BBOX_REG_LOSS_TYPE,
+            "smooth_l1_beta": node.SMOOTH_L1_BETA,
+        }
+
+    def forward(
+        self,
+        images: ImageList,
+        features: Mapping[str, torch.Tensor],
+        gt_instances: Sequence[Instances] | None = None,
+    ) -> tuple[ProposalBatch, dict[str, torch.Tensor]]:
+        """Propose boxes, and in training compute the losses.
+
+        Args:
+            images: the padded images; only their sizes are used.
+            features: the backbone's (N, C, Hi, Wi) maps by name.
+            gt_instances: the ground truth, needed in training.
+
+        Returns:
+            The proposals, and the losses ``loss_rpn_cls`` and ``loss_rpn_loc`` (none in inference).
+
+        Raises:
+            ValueError: training without ground truth.
+        """
+        maps = [features[name] for name in self.in_features]
+        anchors = self.anchor_generator(maps)
+        level_logits, level_deltas = self.rpn_head(maps)
+        # (N, A, H, W) -> (N, H * W * A), the anchors' order; all levels after one another.
+        logits = torch.cat([x.permute(0, 2, 3, 1).flatten(1) for x in level_logits], dim=1)
+        deltas = torch.cat([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4) for x in level_deltas], dim=1)
+        losses: dict[str, torch.Tensor] = {}
+        if self.training:
+            if gt_instances is None:
+                raise ValueError('the RPN needs ground truth in training: "instances" in every input')
+            targets = TargetBatch.of(gt_instances, logits.device)
+            sample = self.label_and_sample_anchors(anchors, targets, images.image_sizes)
+            losses = self.losses(anchors, logits, deltas, sample)
+        return self.predict_proposals(anchors, logits, deltas, images.image_sizes), losses
+
+    @torch.no_grad()
+    def label_and_sample_anchors(
+        self,
+        anchors: Sequence[Boxes],
+        targets: TargetBatch,
+        image_sizes: Sequence[tuple[int, int]],
+    ) -> AnchorSample:
+        """Choose the anchors to learn from.
+
+        Args:
+            anchors: the anchors of every level, P in all.
+            targets: the ground truth of N images.
+            image_sizes: N sizes (h, w).
+
+        Returns:
+            S = min(P, batch_size_per_image) anchors of every image.
+        """
+        all_anchors = torch.cat([a.tensor for a in anchors])
+        chunk = max(_MAX_PAIRS // (targets.boxes.shape[1] * len(all_anchors)), 1)
+        parts = [
+            self.anchor_matcher.match_batch(batched_iou(boxes, all_anchors), valid)
+            for boxes, valid in zip(targets.boxes.split(chunk), targets.valid.split(chunk), strict=True)
+        ]
+        matches, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+        if self.anchor_boundary_thresh >= 0:
+            limits = size_tensor(image_sizes, labels.device)[:, None] + self.anchor_boundary_thresh
+            low = (all_anchors[:, :2] >= -self.anchor_boundary_thresh).all(dim=1)
+            high = (all_anchors[:, 2:] < limits[..., 2:]).all(dim=2)
+            labels = labels.masked_fill(~(low & high), -1)
+        index, valid = sample_batch(labels, self.batch_size_per_image, self.positive_fraction, 0)
+        positive = (labels.gather(1, index) == 1) & valid
+        return AnchorSample(index, valid, positive, _gather_boxes(targets.boxes, matches.gather(1, index)))
+
+    def losses(
+        self,
+        anchors: Sequence[Boxes],
+        logits: torch.Tensor,
+        deltas: torch.Tensor,
+        sample: AnchorSample,
+    ) -> dict[str, torch.Tensor]:
+        """Compute the losses of a step, and log how many anchors they are of.
+
+        Args:
+            anchors: the anchors of every level, P in all.
+            logits: (N, P) objectness.
+            deltas: (N, P, 4) offsets.
+            sample: the anchors to learn from.
+
+        Returns:
+            ``loss_rpn_cls`` (binary cross entropy) and ``loss_rpn_loc``, 0-d.
+        """
+        num_images = len(logits)
+        negative = sample.valid & ~sample.positive
+        storage = get_event_storage()
+        storage.put_scalar("rpn/num_pos_anchors", sample.positive.sum().float() / num_images)
+        storage.put_scalar("rpn/num_neg_anchors", negative.sum().float() / num_images)
+        all_anchors = torch.cat([a.tensor for a in anchors])
+        chosen = logits.gather(1, sample.index).float()
+        cls = F.binary_cross_entropy_with_logits(chosen, sample.positive.float(), reduction="none")
+        cls_sum = torch.where(sample.valid, cls, torch.zeros_like(cls)).sum()
+        loc_sum = box_regression_loss(
+            self.box2box_transform,
+            all_anchors[sample.index],
+            _gather_boxes(deltas, sample.index),
+            sample.gt_boxes,
+            sample.positive,
+            self.box_reg_loss_type,
+            self.smooth_l1_beta,
+        )
+        normalizer = self.batch_size_per_image * num_images
+        losses = {"loss_rpn_cls": cls_sum / normalizer, "loss_rpn_loc": loc_sum / normalizer}
+        return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
+
+    @torch.no_grad()
+    def predict_proposals(
+        self,
+        anchors: Sequence[Boxes],
+        logits: torch.Tensor,
+        deltas: torch.Tensor,
+        image_sizes: Sequence[tuple[int, int]],
+    ) -> ProposalBatch:
+        """Decode every level's best anchors and choose among them.
+
+        Boxes and scores that are not finite are never proposed.
+
+        Args:
+            anchors: the anchors of every level, P in all.
+            logits: (N, P) objectness.
+            deltas: (N, P, 4) offsets.
+            image_sizes: N sizes (h, w).
+
+        Returns:
+            The proposals by falling objectness. They carry no gradient.
+        """
+        sizes = [len(a.tensor) for a in anchors]
+        limit = self.pre_nms_topk[self.training]
+        indices, levels, start = [], [], 0
+        for level, part in enumerate(logits.split(sizes, dim=1)):
+            best = part.topk(min(limit, sizes[level]), dim=1).indices
+            indices.append(best + start)
+            levels.append(torch.full((best.shape[1],), level, device=best.device))
+            start += sizes[level]
+        index = torch.cat(indices, dim=1)
+        boxes = self.box2box_transform.apply_deltas(
+            _gather_boxes(deltas, index), torch.cat([a.tensor for a in anchors])[index]
+        )
+        return select_proposals(
+            boxes,
+            logits.gather(1, index).float(),
+            torch.cat(levels),
+            image_sizes,
+            self.nms_thresh,
+            self.post_nms_topk[self.training],
+            self.min_box_size,
+        )

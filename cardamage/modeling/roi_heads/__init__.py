@@ -1,0 +1,35 @@
+"""What is computed for regions: classes, boxes and masks."""
+
+from __future__ import annotations
+
+from .base import ROI_HEADS_REGISTRY, ROIHeads, build_roi_heads
+from .box_head import ROI_BOX_HEAD_REGISTRY, FastRCNNConvFCHead, build_box_head
+from .cascade_rcnn import CascadeROIHeads
+from .fast_rcnn import FastRCNNOutputLayers, fast_rcnn_inference
+from .mask_head import (
+    ROI_MASK_HEAD_REGISTRY,
+    BaseMaskRCNNHead,
+    MaskRCNNConvUpsampleHead,
+    build_mask_head,
+)
+from .res5 import Res5ROIHeads
+from .roi_heads import StandardROIHeads, select_foreground_proposals
+
+__all__ = [
+    "ROI_BOX_HEAD_REGISTRY",
+    "ROI_HEADS_REGISTRY",
+    "ROI_MASK_HEAD_REGISTRY",
+    "BaseMaskRCNNHead",
+    "CascadeROIHeads",
+    "FastRCNNConvFCHead",
+    "FastRCNNOutputLayers",
+    "MaskRCNNConvUpsampleHead",
+    "ROIHeads",
+    "Res5ROIHeads",
+    "StandardROIHeads",
+    "build_box_head",
+    "build_mask_head",
+    "build_roi_heads",
+    "fast_rcnn_inference",
+    "select_foreground_proposals",
+]

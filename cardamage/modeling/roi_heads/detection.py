@@ -1,0 +1,155 @@
+"""From scored boxes to detections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from cardamage.errors import ConfigValueError
+from cardamage.layers import batched_nms, batched_soft_nms
+from cardamage.structures import Boxes, Instances
+
+from ..batch import size_tensor
+
+__all__ = ["Suppression", "detect", "fast_rcnn_inference"]
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """How overlapping detections of a class are thinned out.
+
+    Attributes:
+        nms_thresh: the overlap from which on the lower-scored box goes, or (linear) fades.
+        kind: ``hard``, ``soft_linear`` or ``soft_gaussian`` (https://arxiv.org/abs/1704.04503).
+        sigma: the gaussian's width.
+        soft_score_thresh: a faded score below this drops the box.
+    """
+
+    nms_thresh: float = 0.5
+    kind: str = "hard"
+    sigma: float = 0.5
+    soft_score_thresh: float = 0.001
+
+    @classmethod
+    def from_config(cls, cfg: Any) -> Suppression:
+        """Read ``MODEL.ROI_HEADS``."""
+        node = cfg.MODEL.ROI_HEADS
+        return cls(node.NMS_THRESH_TEST, node.NMS_TYPE, node.SOFT_NMS_SIGMA, node.SOFT_NMS_SCORE_THRESH)
+
+    def __call__(
+        self, boxes: torch.Tensor, scores: torch.Tensor, classes: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Thin out one image's boxes within their classes.
+
+        Args:
+            boxes: (M, 4) XYXY.
+            scores: (M,).
+            classes: (M,) int64.
+
+        Returns:
+            int64 positions of the boxes that stay, by falling score, and these scores.
+
+        Raises:
+            ConfigValueError: an unknown kind.
+        """
+        if self.kind == "hard":
+            kept = batched_nms(boxes, scores, classes, self.nms_thresh)
+            return kept, scores[kept]
+        if self.kind not in ("soft_linear", "soft_gaussian"):
+            raise ConfigValueError(
+                f'MODEL.ROI_HEADS.NMS_TYPE is "{self.kind}", but must be hard, soft_linear or soft_gaussian'
+            )
+        return batched_soft_nms(
+            boxes,
+            scores,
+            classes,
+            method=self.kind.removeprefix("soft_"),
+            sigma=self.sigma,
+            iou_threshold=self.nms_thresh,
+            score_threshold=self.soft_score_thresh,
+        )
+
+
+def detect(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    image: torch.Tensor,
+    image_sizes: Sequence[tuple[int, int]],
+    score_thresh: float,
+    suppression: Suppression,
+    topk_per_image: int,
+) -> tuple[list[Instances], list[torch.Tensor]]:
+    """Choose the detections of a batch from the rows of all its images at once.
+
+    Args:
+        boxes: (R, K * 4) boxes of every class, or (R, 4) the same one for all.
+        scores: (R, K + 1) probabilities, background last.
+        image: (R,) int64, each row's image, ascending.
+        image_sizes: N sizes (h, w).
+        score_thresh: only scores above this count.
+        suppression: how overlapping boxes of a class are thinned out.
+        topk_per_image: the most detections of an image; negative for no limit.
+
+    Returns:
+        N instances with ``pred_boxes``, ``scores`` and ``pred_classes`` by falling score, and N
+        vectors: the rows (counted within the image) they come from.
+    """
+    finite = boxes.isfinite().all(dim=1) & scores.isfinite().all(dim=1)
+    limits = size_tensor(image_sizes, boxes.device)
+    per_class = torch.minimum(boxes.unflatten(1, (-1, 4)).clamp(min=0), limits[image][:, None])
+    candidate = (scores[:, :-1] > score_thresh) & finite[:, None]
+    row, cls = candidate.nonzero().unbind(dim=1)
+    chosen = per_class[row, cls if per_class.shape[1] > 1 else torch.zeros_like(cls)]
+    counts = torch.bincount(image[row], minlength=len(image_sizes)).tolist()
+    rows_per_image = torch.bincount(image, minlength=len(image_sizes))
+    first = rows_per_image.cumsum(0) - rows_per_image
+    scored = scores[row, cls]
+    results, sources = [], []
+    parts = zip(*(t.split(counts) for t in (chosen, scored, cls, row)), strict=True)
+    for i, (box, score, label, source) in enumerate(parts):
+        kept, final = suppression(box, score, label)
+        if topk_per_image >= 0:
+            kept, final = kept[:topk_per_image], final[:topk_per_image]
+        results.append(
+            Instances(image_sizes[i], pred_boxes=Boxes(box[kept]), scores=final, pred_classes=label[kept])
+        )
+        sources.append(source[kept] - first[i])
+    return results, sources
+
+
+def fast_rcnn_inference(
+    boxes: Sequence[torch.Tensor],
+    scores: Sequence[torch.Tensor],
+    image_shapes: Sequence[tuple[int, int]],
+    score_thresh: float,
+    nms_thresh: float,
+    topk_per_image: int,
+) -> tuple[list[Instances], list[torch.Tensor]]:
+    """Choose the detections of N images with hard suppression.
+
+    Args:
+        boxes: per image (Ri, K * 4) or (Ri, 4).
+        scores: per image (Ri, K + 1) probabilities, background last.
+        image_shapes: N sizes (h, w).
+        score_thresh: only scores above this count.
+        nms_thresh: the overlap from which on the lower-scored box of a class goes.
+        topk_per_image: the most detections of an image; negative for no limit.
+
+    Returns:
+        As :func:`detect`.
+    """
+    counts = torch.tensor([len(b) for b in boxes], device=boxes[0].device)
+    image = torch.arange(len(boxes), device=counts.device).repeat_interleave(counts)
+    suppression = Suppression(nms_thresh=nms_thresh)
+    return detect(
+        torch.cat(list(boxes)),
+        torch.cat(list(scores)),
+        image,
+        image_shapes,
+        score_thresh,
+        suppression,
+        topk_per_image,
+    )

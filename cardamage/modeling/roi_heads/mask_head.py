@@ -1,0 +1,230 @@
+"""The mask of a region (Mask R-CNN, https://arxiv.org/abs/1703.06870)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from fvcore.common.registry import Registry
+from fvcore.nn import weight_init
+from torch import nn
+
+from cardamage.config import configurable
+from cardamage.errors import ConfigValueError
+from cardamage.layers import Conv2d, ConvTranspose2d, ShapeSpec, get_norm
+from cardamage.structures import Instances
+from cardamage.utils.events import get_event_storage
+
+from .mask_targets import MaskRows, crop_instances
+
+__all__ = [
+    "ROI_MASK_HEAD_REGISTRY",
+    "BaseMaskRCNNHead",
+    "MaskRCNNConvUpsampleHead",
+    "build_mask_head",
+    "mask_rcnn_inference",
+    "mask_rcnn_loss",
+]
+
+ROI_MASK_HEAD_REGISTRY = Registry("ROI_MASK_HEAD")
+ROI_MASK_HEAD_REGISTRY.__doc__ = (
+    "Callables ``(cfg, input_shape) -> module``, chosen by ``MODEL.ROI_MASK_HEAD.NAME``."
+)
+
+
+def _of_class(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Take of (M, C, h, w) every row's class, or the only one: (M, h, w)."""
+    if logits.shape[1] == 1:
+        return logits[:, 0]
+    index = classes.clamp(min=0)[:, None, None, None].expand(-1, 1, *logits.shape[2:])
+    return logits.gather(1, index)[:, 0]
+
+
+def _targets(
+    instances: MaskRows | Sequence[Instances], logits: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The rows' classes, masks and validity."""
+    size = logits.shape[-1]
+    if isinstance(instances, MaskRows):
+        return instances.classes, instances.crop(size), instances.rows.valid
+    classes = torch.cat([x.gt_classes for x in instances])
+    valid = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
+    return classes, crop_instances(instances, size, logits.device), valid
+
+
+def _log_accuracy(logits: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> None:
+    """Log the shares of wrong pixels, of all, of background and of foreground."""
+    used = valid[:, None, None]
+    wrong = ((logits > 0) != truth) & used
+    positive = (truth & used).sum()
+    total = valid.sum() * truth.shape[1] * truth.shape[2]
+    storage = get_event_storage()
+    storage.put_scalar("mask_rcnn/accuracy", 1 - wrong.sum() / total.clamp(min=1))
+    storage.put_scalar("mask_rcnn/false_positive", (wrong & ~truth).sum() / (total - positive).clamp(min=1))
+    storage.put_scalar("mask_rcnn/false_negative", (wrong & truth).sum() / positive.clamp(min=1))
+
+
+def mask_rcnn_loss(
+    pred_mask_logits: torch.Tensor, instances: MaskRows | Sequence[Instances], vis_period: int = 0
+) -> torch.Tensor:
+    """Return the mean binary cross entropy of the masks of the true classes.
+
+    Args:
+        pred_mask_logits: (M, C, size, size), or C = 1 where masks serve all classes.
+        instances: what the M regions are matched to: rows, or per image proposals with
+            ``proposal_boxes``, ``gt_classes`` and ``gt_masks``.
+        vis_period: how often, in iterations, to log the masks as pictures; 0 for never.
+
+    Returns:
+        A 0-d tensor, 0 where there is no foreground.
+    """
+    classes, truth, valid = _targets(instances, pred_mask_logits)
+    logits = _of_class(pred_mask_logits, classes).float()
+    _log_accuracy(logits.detach(), truth, valid)
+    storage = get_event_storage()
+    if vis_period > 0 and storage.iter % vis_period == 0:
+        for i, pair in enumerate(torch.cat([logits.detach().sigmoid(), truth.float()], dim=2)):
+            storage.put_image(f"Left: mask prediction;   Right: mask GT ({i})", pair.expand(3, -1, -1))
+    loss = F.binary_cross_entropy_with_logits(logits, truth.float(), reduction="none")
+    loss = torch.where(valid[:, None, None], loss, torch.zeros_like(loss))
+    return loss.sum() / (valid.sum() * truth.shape[1] * truth.shape[2]).clamp(min=1)
+
+
+def mask_rcnn_inference(pred_mask_logits: torch.Tensor, pred_instances: Sequence[Instances]) -> None:
+    """Add to every image's detections the mask probabilities of their classes.
+
+    Args:
+        pred_mask_logits: (M, C, size, size), or C = 1 where masks serve all classes.
+        pred_instances: detections with ``pred_classes``, M in all; they get ``pred_masks``
+            (Ri, 1, size, size) in float32.
+    """
+    classes = torch.cat([x.pred_classes for x in pred_instances])
+    probs = _of_class(pred_mask_logits, classes).float().sigmoid()[:, None]
+    for part, instances in zip(probs.split([len(x) for x in pred_instances]), pred_instances, strict=True):
+        instances.pred_masks = part
+
+
+class BaseMaskRCNNHead(nn.Module):
+    """Loss and inference of a mask head; a subclass adds :meth:`layers`."""
+
+    @configurable
+    def __init__(self, *, loss_weight: float = 1.0, vis_period: int = 0) -> None:
+        """Set what is common.
+
+        Args:
+            loss_weight: a factor for the loss.
+            vis_period: how often, in iterations, to log the masks as pictures; 0 for never.
+        """
+        super().__init__()
+        self.vis_period = vis_period
+        self.loss_weight = loss_weight
+
+    @classmethod
+    def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:
+        """Read ``VIS_PERIOD``."""
+        return {"vis_period": cfg.VIS_PERIOD}
+
+    def forward(self, x: torch.Tensor, instances: Any) -> Any:
+        """Compute the loss, or add masks to the detections.
+
+        Args:
+            x: (M, C, H, W) features of the regions.
+            instances: in training what they are matched to (see :func:`mask_rcnn_loss`), in
+                inference the detections.
+
+        Returns:
+            In training ``{"loss_mask": ...}``, in inference the detections with ``pred_masks``.
+        """
+        logits = self.layers(x)
+        if self.training:
+            return {"loss_mask": mask_rcnn_loss(logits, instances, self.vis_period) * self.loss_weight}
+        mask_rcnn_inference(logits, instances)
+        return instances
+
+    def layers(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute (M, C, size, size) logits from (M, C', H, W) features."""
+        raise NotImplementedError
+
+
+@ROI_MASK_HEAD_REGISTRY.register()
+class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):
+    """3x3 convolutions, a doubling transposed convolution and a 1x1 convolution to the classes."""
+
+    @configurable
+    def __init__(
+        self,
+        input_shape: ShapeSpec,
+        *,
+        num_classes: int,
+        conv_dims: Sequence[int],
+        conv_norm: Any = "",
+        **kwargs: Any,
+    ) -> None:
+        """Make the layers.
+
+        Args:
+            input_shape: the shape of a region's features.
+            num_classes: number of classes without background; 1 where masks serve all classes.
+            conv_dims: channels of the 3x3 convolutions, and last of the transposed one.
+            conv_norm: normalization of the 3x3 convolutions, see :func:`cardamage.layers.get_norm`.
+            **kwargs: as for :class:`BaseMaskRCNNHead`.
+
+        Raises:
+            ConfigValueError: no ``conv_dims``.
+        """
+        super().__init__(**kwargs)
+        if not conv_dims:
+            raise ConfigValueError("the mask head needs at least the channels of its transposed convolution")
+        channels = input_shape.channels
+        for i, dim in enumerate(conv_dims[:-1], start=1):
+            conv = Conv2d(
+                channels,
+                dim,
+                kernel_size=3,
+                padding=1,
+                bias=not conv_norm,
+                norm=get_norm(conv_norm, dim),
+                activation=nn.ReLU(),
+            )
+            weight_init.c2_msra_fill(conv)
+            self.add_module(f"mask_fcn{i}", conv)
+            channels = dim
+        self.deconv = ConvTranspose2d(channels, conv_dims[-1], kernel_size=2, stride=2)
+        weight_init.c2_msra_fill(self.deconv)
+        self.add_module("deconv_relu", nn.ReLU(inplace=True))
+        self.predictor = Conv2d(conv_dims[-1], num_classes, kernel_size=1)
+        nn.init.normal_(self.predictor.weight, std=0.001)
+        nn.init.zeros_(self.predictor.bias)
+
+    @classmethod
+    def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:
+        """Read ``MODEL.ROI_MASK_HEAD``."""
+        node = cfg.MODEL.ROI_MASK_HEAD
+        return {
+            **super().from_config(cfg, input_shape),
+            "input_shape": input_shape,
+            "num_classes": 1 if node.CLS_AGNOSTIC_MASK else cfg.MODEL.ROI_HEADS.NUM_CLASSES,
+            "conv_dims": [node.CONV_DIM] * (node.NUM_CONV + 1),
+            "conv_norm": node.NORM,
+        }
+
+    def layers(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute (M, C, size, size) logits from (M, C', H, W) features."""
+        for layer in self:
+            x = layer(x)
+        return x
+
+
+def build_mask_head(cfg: Any, input_shape: Any) -> nn.Module:
+    """Build the head that ``cfg.MODEL.ROI_MASK_HEAD.NAME`` names.
+
+    Args:
+        cfg: the config tree.
+        input_shape: the shape of a region's features (of every map's, where nothing is pooled).
+
+    Returns:
+        A module with the interface of :class:`BaseMaskRCNNHead`.
+    """
+    return ROI_MASK_HEAD_REGISTRY.get(cfg.MODEL.ROI_MASK_HEAD.NAME)(cfg, input_shape)

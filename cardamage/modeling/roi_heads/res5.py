@@ -1,0 +1,142 @@
+"""The heads of a "C4" network, where boxes and masks share ResNet's last stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from cardamage.config import configurable
+from cardamage.errors import ConfigValueError
+from cardamage.layers import ShapeSpec
+from cardamage.structures import ImageList, Instances
+
+from ..backbone.resnet import BottleneckBlock, ResNet
+from ..batch import ProposalBatch
+from ..poolers import ROIPooler
+from .base import ROI_HEADS_REGISTRY, ROIHeads, make_pooler
+from .fast_rcnn import FastRCNNOutputLayers
+from .mask_head import build_mask_head
+from .mask_targets import MaskRows
+
+__all__ = ["Res5ROIHeads"]
+
+
+@ROI_HEADS_REGISTRY.register()
+class Res5ROIHeads(ROIHeads):
+    """``res5`` on every region, then the box layers on its mean and the mask layers on it."""
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        in_features: Sequence[str],
+        pooler: ROIPooler,
+        res5: nn.Module,
+        box_predictor: nn.Module,
+        mask_head: nn.Module | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Put the heads together.
+
+        Args:
+            in_features: the one feature map.
+            pooler: crops the regions.
+            res5: the layers that boxes and masks share.
+            box_predictor: a :class:`FastRCNNOutputLayers`, or of its interface.
+            mask_head: a :class:`BaseMaskRCNNHead`, or of its interface; None for no masks.
+            **kwargs: as for :class:`ROIHeads`.
+        """
+        super().__init__(**kwargs)
+        self.in_features = list(in_features)
+        self.pooler = pooler
+        self.res5 = nn.Sequential(*res5) if isinstance(res5, (list, tuple)) else res5
+        self.box_predictor = box_predictor
+        self.mask_on = mask_head is not None
+        if mask_head is not None:
+            self.mask_head = mask_head
+
+    @classmethod
+    def from_config(cls, cfg: Any, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
+        """Read ``MODEL.ROI_HEADS``, ``ROI_BOX_HEAD`` and ``RESNETS``."""
+        names = cfg.MODEL.ROI_HEADS.IN_FEATURES
+        if len(names) != 1 or cfg.MODEL.KEYPOINT_ON:
+            raise ConfigValueError(
+                "Res5ROIHeads needs one map in MODEL.ROI_HEADS.IN_FEATURES and MODEL.KEYPOINT_ON False"
+            )
+        res5, channels = cls._build_res5_block(cfg)
+        size = cfg.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION
+        mask_shape = ShapeSpec(channels=channels, height=size, width=size)
+        return {
+            **super().from_config(cfg),
+            "in_features": names,
+            "pooler": make_pooler(cfg.MODEL.ROI_BOX_HEAD, input_shape, names),
+            "res5": res5,
+            "box_predictor": FastRCNNOutputLayers(cfg, ShapeSpec(channels=channels, height=1, width=1)),
+            "mask_head": build_mask_head(cfg, mask_shape) if cfg.MODEL.MASK_ON else None,
+        }
+
+    @classmethod
+    def _build_res5_block(cls, cfg: Any) -> tuple[nn.Sequential, int]:
+        node = cfg.MODEL.RESNETS
+        if node.DEFORM_ON_PER_STAGE[-1]:
+            raise ConfigValueError("MODEL.RESNETS.DEFORM_ON_PER_STAGE must be False for res5 in Res5ROIHeads")
+        channels = node.RES2_OUT_CHANNELS * 8
+        blocks = ResNet.make_stage(
+            BottleneckBlock,
+            3,
+            in_channels=channels // 2,
+            out_channels=channels,
+            bottleneck_channels=node.NUM_GROUPS * node.WIDTH_PER_GROUP * 8,
+            stride_per_block=[2, 1, 1],
+            num_groups=node.NUM_GROUPS,
+            norm=node.NORM,
+            stride_in_1x1=node.STRIDE_IN_1X1,
+        )
+        return nn.Sequential(*blocks), channels
+
+    def _regions(self, features: Mapping[str, torch.Tensor], boxes: Any) -> torch.Tensor:
+        return self.res5(self.pooler([features[name] for name in self.in_features], boxes))
+
+    def forward(
+        self,
+        images: ImageList,
+        features: Mapping[str, torch.Tensor],
+        proposals: Sequence[Instances],
+        targets: Sequence[Instances] | None = None,
+    ) -> tuple[Sequence[Instances], dict[str, torch.Tensor]]:
+        """See :meth:`ROIHeads.forward`."""
+        if self.training and targets is None:
+            raise ValueError('the ROI heads need ground truth in training: "instances" in every input')
+        batch = ProposalBatch.of(proposals)
+        if targets is not None and self.training:
+            batch = self.label_and_sample_proposals(batch, targets)
+        regions = self._regions(features, batch.rows())
+        predictions = self.box_predictor(regions.mean(dim=[2, 3]))
+        if not self.training:
+            detections, _ = self.box_predictor.inference(predictions, batch)
+            return self.forward_with_given_boxes(features, detections), {}
+        losses = self.box_predictor.losses(predictions, batch)
+        if self.mask_on:
+            index, rows = batch.foreground(self.num_classes, self.max_foreground)
+            assert batch.targets is not None
+            losses.update(self.mask_head(regions[index], MaskRows(rows, batch.targets)))
+        return batch, losses
+
+    def forward_with_given_boxes(
+        self, features: Mapping[str, torch.Tensor], instances: Sequence[Instances]
+    ) -> Sequence[Instances]:
+        """Add masks to known boxes.
+
+        Args:
+            features: the backbone's maps by name.
+            instances: per image ``pred_boxes`` and ``pred_classes``.
+
+        Returns:
+            The instances with ``pred_masks`` (Ri, 1, M, M) probabilities.
+        """
+        if not self.mask_on:
+            return instances
+        return self.mask_head(self._regions(features, [x.pred_boxes for x in instances]), instances)
