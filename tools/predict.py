@@ -1,0 +1,74 @@
+"""Find damage in photos or videos: overlays to look at, and predictions.json.
+
+Example:
+    python tools/predict.py --config-file configs/demo/mask_rcnn_R_18_FPN.yaml \
+        --weights output/demo/model_final.pth --input photos/ --output predictions/
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from cardamage.errors import ConfigValueError
+from cardamage.utils import cli
+from cardamage.utils.logger import setup_logger
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0],
+        epilog="Any config key can be set at the end: --opts KEY VALUE ...",
+    )
+    add = parser.add_argument
+    add("--config-file", required=True, metavar="YAML", help="the config the model was trained with")
+    add("--weights", required=True, metavar="PTH", help="the trained model")
+    add("--input", required=True, nargs="+", metavar="PATH", help="photos, videos, folders or globs")
+    add("--output", required=True, metavar="DIR", help="folder for overlays and predictions.json")
+    add("--threshold", type=float, default=0.5, help="lowest score shown, 0 to 1 (default: 0.5)")
+    add("--batch-size", type=int, default=4, metavar="N", help="photos at a time (default: 4)")
+    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Predict and print what was written.
+
+    Raises:
+        ConfigValueError: the threshold or batch size is out of range.
+    """
+    args = parse_args(argv)
+    if not 0 <= args.threshold <= 1:
+        raise ConfigValueError(f"--threshold is a score from 0 to 1, not {args.threshold:g}.")
+    if args.batch_size < 1:
+        raise ConfigValueError(f"--batch-size must be 1 or more, not {args.batch_size}.")
+    # After the arguments are known to be good: these take seconds to import.
+    from cardamage.config import get_cfg
+    from cardamage.engine import DefaultPredictor
+    from cardamage.engine.prediction import find_inputs, predict_files, setup_prediction
+
+    setup_logger()
+    files = find_inputs(args.input, skip=Path(args.output))
+    cfg = get_cfg()
+    cfg.merge_from_file(args.config_file)
+    cfg.merge_from_list(args.opts)
+    metadata = setup_prediction(cfg, args.weights, args.threshold)
+    predictor = DefaultPredictor(cfg)
+    predictor.model.mask_output = "rle"  # large photos would need gigabytes for full-size masks
+    report = predict_files(
+        predictor, files, args.output, metadata, threshold=args.threshold, batch_size=args.batch_size
+    )
+    print(
+        f"Found {report.objects} objects in {report.images} photos and {report.frames} video frames; "
+        f"see {report.output} and predictions.json in it."
+    )
+    if report.failed:
+        print(f"{len(report.failed)} of {len(files)} files couldn't be read:")
+        print("\n".join(f"  {sentence}" for sentence in report.failed.values()))
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)
