@@ -10,6 +10,8 @@ import importlib
 from typing import Any
 
 from ..catalog import DatasetCatalog, Metadata, MetadataCatalog, register_scheme
+from .adhoc import register_schemes
+from .builtin import register_builtin
 
 _HOMES: dict[str, str] = {
     "DatasetMapper": ".dataset_mapper",
@@ -19,6 +21,7 @@ _HOMES: dict[str, str] = {
     "check_images": ".checks",
     "get_detection_dataset_dicts": ".build",
     "image_size": ".image_io",
+    "load_coco_json": ".datasets",
     "prepare_datasets": ".prepare",
     "read_image": ".image_io",
     "read_record_image": ".image_io",
@@ -33,6 +36,10 @@ __all__ = [
     "register_scheme",
     *_HOMES,
 ]
+
+
+register_schemes()
+register_builtin()
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,8 @@ __all__ = ["AnnotationReport", "Finding"]
 logger = logging.getLogger(__name__)
 
 _SHOWN = 20
+# Datasets are read several times in a run; what was said once is not said again.
+_logged: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -70,5 +72,9 @@ class AnnotationReport:
         return "\n".join(lines)
 
     def log(self) -> None:
-        """Write the summary to the log: a warning where there is any finding."""
-        logger.log(logging.WARNING if self.findings else logging.INFO, "%s", self.summary())
+        """Write the summary to the log, a warning where there is any finding; the same summary only once."""
+        summary = self.summary()
+        if summary in _logged:
+            return
+        _logged.add(summary)
+        logger.log(logging.WARNING if self.findings else logging.INFO, "%s", summary)

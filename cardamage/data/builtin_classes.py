@@ -1,0 +1,61 @@
+"""Class names and colors of the built-in datasets."""
+
+from __future__ import annotations
+
+__all__ = ["CARDD_CLASSES", "CARDD_COLORS", "CARPARTS_CLASSES", "CARPARTS_COLORS", "COCO_CLASSES"]
+
+CARDD_CLASSES = ("dent", "scratch", "crack", "glass shatter", "lamp broken", "tire flat")
+CARDD_COLORS = ((230, 97, 1), (253, 184, 99), (178, 24, 43), (94, 60, 153), (255, 217, 47), (27, 120, 55))
+
+CARPARTS_CLASSES = (
+    "back_bumper",
+    "back_glass",
+    "back_left_door",
+    "back_left_light",
+    "back_right_door",
+    "back_right_light",
+    "front_bumper",
+    "front_glass",
+    "front_left_door",
+    "front_left_light",
+    "front_right_door",
+    "front_right_light",
+    "hood",
+    "left_mirror",
+    "right_mirror",
+    "tailgate",
+    "trunk",
+    "wheel",
+)
+
+# One hue for each kind of part; left is the lighter of the two sides.
+CARPARTS_COLORS = (
+    (31, 119, 180),
+    (23, 190, 207),
+    (152, 223, 138),
+    (255, 152, 150),
+    (44, 160, 44),
+    (214, 39, 40),
+    (57, 59, 121),
+    (158, 218, 229),
+    (206, 219, 156),
+    (255, 187, 120),
+    (99, 121, 57),
+    (255, 127, 14),
+    (148, 103, 189),
+    (247, 182, 210),
+    (227, 119, 194),
+    (140, 86, 75),
+    (188, 189, 34),
+    (127, 127, 127),
+)
+
+COCO_CLASSES = tuple(
+    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,"
+    "stop sign,parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,"
+    "umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,"
+    "baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,"
+    "banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,potted plant,"
+    "bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,oven,toaster,sink,"
+    "refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush".split(",")
+)
