@@ -41,8 +41,8 @@ def filter_images_with_only_crowd_annotations(dataset_dicts: Sequence[Record]) -
         Those with at least one annotation that is no crowd.
     """
     kept = [d for d in dataset_dicts if any(not a.get("iscrowd", 0) for a in d.get("annotations", ()))]
-    few = len(dataset_dicts) - len(kept)
-    logger.info("Kept %d images; dropped %d with too few keypoints.", len(kept), few)
+    empty = len(dataset_dicts) - len(kept)
+    logger.info("Kept %d images; dropped %d without annotations.", len(kept), empty)
     return kept
 
 
@@ -65,9 +65,7 @@ def filter_images_with_few_keypoints(
 
     kept = [record for record in dataset_dicts if visible(record) >= min_keypoints_per_image]
     few = len(dataset_dicts) - len(kept)
-    logger.info(
-        "Kept %d images; dropped %d with fewer than %d keypoints.", len(kept), few, min_keypoints_per_image
-    )
+    logger.info("Kept %d images; dropped %d with too few keypoints.", len(kept), few)
     return kept
 
 

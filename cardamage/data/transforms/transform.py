@@ -31,6 +31,12 @@ def _through_pillow(image: np.ndarray, operation: Callable[[Image.Image], Image.
     return np.stack(channels, axis=-1)
 
 
+def _picked(size: int, new_size: int) -> np.ndarray:
+    """The pixels Pillow picks along one side, so that label maps of any integer type resize as uint8 does."""
+    line = Image.fromarray(np.arange(size, dtype=np.int32)[None])
+    return np.asarray(line.resize((new_size, 1), Image.Resampling.NEAREST))[0]
+
+
 class ResizeTransform(Transform):
     """Resize from (h, w) to (new_h, new_w).
 
@@ -82,9 +88,7 @@ class ResizeTransform(Transform):
     def _nearest(self, img: np.ndarray) -> np.ndarray:
         if np.issubdtype(img.dtype, np.floating):
             return self._interpolate(img, "nearest")
-        # Integer label maps: the pixel under each output pixel's center, as Pillow picks it.
-        rows = ((np.arange(self.new_h) + 0.5) * self.h / self.new_h).astype(np.int64)
-        columns = ((np.arange(self.new_w) + 0.5) * self.w / self.new_w).astype(np.int64)
+        rows, columns = _picked(self.h, self.new_h), _picked(self.w, self.new_w)
         return img[rows[:, None], columns[None]]
 
     def _interpolate(self, img: np.ndarray, mode: str) -> np.ndarray:
