@@ -18,7 +18,9 @@ from cardamage.layers import Conv2d, ShapeSpec, get_norm
 __all__ = ["ROI_BOX_HEAD_REGISTRY", "FastRCNNConvFCHead", "build_box_head"]
 
 ROI_BOX_HEAD_REGISTRY = Registry("ROI_BOX_HEAD")
+ROI_BOX_HEAD_REGISTRY.__doc__ = (
     "Callables ``(cfg, input_shape) -> module``, chosen by ``MODEL.ROI_BOX_HEAD.NAME``."
+)
 
 
 @ROI_BOX_HEAD_REGISTRY.register()
