@@ -1,0 +1,76 @@
+"""Batches of indices against a plain two-bucket stream."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from torch.utils.data import SequentialSampler
+
+from cardamage.data.samplers import GroupedBatchSampler, PositionedBatchSampler, TrainingSampler
+from cardamage.utils import comm
+
+
+def _buckets(indices: Iterator[int], groups: list[int], size: int) -> Iterator[list[int]]:
+    """Fill one list for each group; give a list away when it is full."""
+    full: dict[int, list[int]] = {0: [], 1: []}
+    for index in indices:
+        full[groups[index]].append(index)
+        if len(full[groups[index]]) == size:
+            yield full[groups[index]]
+            full[groups[index]] = []
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_order_is_that_of_a_bucket_for_each_group(seed: int, size: int) -> None:
+    groups = np.random.default_rng(seed).integers(0, 2, 37)
+    wanted = list(itertools.islice(_buckets(iter(TrainingSampler(37, seed=seed)), groups.tolist(), size), 50))
+    grouped = GroupedBatchSampler(TrainingSampler(37, seed=seed), groups, size)
+    assert list(itertools.islice(grouped, 50)) == wanted
+    placed = PositionedBatchSampler(TrainingSampler(37, seed=seed), size, group_ids=groups)
+    batches = list(itertools.islice(placed, 50))
+    assert [[sample.item for sample in batch] for batch in batches] == wanted
+    stream = list(itertools.islice(TrainingSampler(37, seed=seed), 50 * size * 3))
+    assert all(stream[sample.position] == sample.item for batch in batches for sample in batch)
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize("start", [0, 1, 25])
+def test_any_batch_can_be_the_first(start: int, grouped: bool) -> None:
+    groups = np.arange(11) % 2 if grouped else None
+    whole = PositionedBatchSampler(TrainingSampler(11, seed=1), 4, group_ids=groups)
+    rest = PositionedBatchSampler(TrainingSampler(11, seed=1), 4, group_ids=groups, start_batch=start)
+    assert list(itertools.islice(rest, 10)) == list(itertools.islice(whole, start, start + 10))
+
+
+@pytest.mark.parametrize(("drop_last", "wanted"), [(True, [4, 4]), (False, [4, 4, 2])])
+def test_a_finite_sampler_ends(drop_last: bool, wanted: list[int]) -> None:
+    batches = PositionedBatchSampler(SequentialSampler(range(10)), 4, drop_last=drop_last)
+    assert [len(batch) for batch in batches] == wanted
+    assert len(batches) == len(wanted)
+    batches.start_batch = 1
+    assert len(list(batches)) == len(batches) == len(wanted) - 1
+
+
+def test_an_unknown_length_is_a_type_error() -> None:
+    with pytest.raises(TypeError):
+        len(PositionedBatchSampler(TrainingSampler(3), 2))
+    with pytest.raises(TypeError, match="grouped"):
+        len(PositionedBatchSampler(SequentialSampler(range(10)), 4, group_ids=np.zeros(10)))
+
+
+def test_places_are_those_of_the_whole_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comm, "get_rank", lambda: 1)
+    monkeypatch.setattr(comm, "get_world_size", lambda: 3)
+    batch = next(iter(PositionedBatchSampler(TrainingSampler(50, seed=0), 4)))
+    assert [sample.position for sample in batch] == [1, 4, 7, 10]
+
+
+def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs a torch Sampler; got list"):
+        GroupedBatchSampler([1, 2], [0, 0, 0], 2)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="must be a vector"):
+        GroupedBatchSampler(TrainingSampler(4), np.zeros((2, 2)), 2)
