@@ -63,12 +63,18 @@ def coerce(value: Any, default: Any, key: str, where: str = "") -> Any:
     elif kind is float and type(decoded) is int:
         result = float(decoded)
     elif kind in (list, tuple) and isinstance(decoded, (list, tuple)):
-        result = kind(decoded)
+        result = kind(_nested(element, default) for element in decoded)
     else:
         raise ConfigValueError(_type_message(value, default, key, where))
     if not _elements_fit(result, default):
         raise ConfigValueError(_type_message(value, default, key, where))
     return result
+
+
+def _nested(element: Any, default: Any) -> Any:
+    """Cast an inner sequence to the kind that the default has there: YAML knows lists only."""
+    like = _first_like(element, default)
+    return type(like)(element) if isinstance(like, (list, tuple)) else element
 
 
 def _unquoted(text: str) -> str:

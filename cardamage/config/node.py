@@ -185,7 +185,7 @@ class CfgNode(_FvcoreNode):
         """A new name is the user's own key, unless it is close to a known one or known in another place."""
         if self.is_new_allowed() or self.is_frozen():
             return
-        match = closest(name, self, cutoff=0.8)
+        match = closest(name, self, cutoff=0.75)
         if match is None:
             match = _elsewhere(name) if not path else None
         else:

@@ -116,9 +116,7 @@ def _check_range(key: str, value: Any, least: float, greatest: float | None) -> 
 def _check_sizes(cfg: CfgNode) -> None:
     sizes = cfg.INPUT.MIN_SIZE_TRAIN
     if not sizes or any(size < 0 for size in sizes):
-        raise ConfigValueError(
-            f"INPUT.MIN_SIZE_TRAIN is {sizes!r}; it must hold one or more sizes in pixels."
-        )
+        raise ConfigValueError(f"INPUT.MIN_SIZE_TRAIN is {sizes!r}; it must hold sizes in pixels.")
     if cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING == "range" and len(sizes) != 2:
         raise ConfigValueError(
             f"INPUT.MIN_SIZE_TRAIN is {sizes!r}; with MIN_SIZE_TRAIN_SAMPLING 'range' it must hold two sizes."
