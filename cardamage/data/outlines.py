@@ -37,8 +37,8 @@ def as_points(numbers: Sequence[float] | Sequence[Sequence[float]]) -> np.ndarra
         raise ValueError("a coordinate is not a finite number")
     if len(points) < 2:
         return points
-    # Compared with the point before, the first with the last: this also opens closed outlines.
-    changed = (points != np.roll(points, 1, axis=0)).any(axis=1)
+    # Compared with the point after, the last with the first: this also opens closed outlines.
+    changed = (points != np.roll(points, -1, axis=0)).any(axis=1)
     return points[changed] if changed.any() else points[:1]
 
 
