@@ -30,6 +30,9 @@ def trivial_batch_collator(batch: list[Any]) -> list[Any]:
     return batch
 
 
+_END = object()
+
+
 class _Failure(NamedTuple):
     """An error on its way to the main process: raised in a worker, it would arrive wrapped in a traceback."""
 
@@ -37,7 +40,7 @@ class _Failure(NamedTuple):
 
 
 class _Guarded(Dataset[Any]):
-    """A dataset by index that hands over errors instead of raising them, and seeds training samples."""
+    """A dataset by index that hands over errors instead of raising them, and seeds each sample."""
 
     def __init__(self, source: Any, seed: int) -> None:
         self.source = source
@@ -48,10 +51,9 @@ class _Guarded(Dataset[Any]):
 
     def __getitem__(self, index: Any) -> Any:
         try:
-            if not isinstance(index, SamplePosition):
-                return self.source[index]
-            with seeded(self.seed, index.position):
-                return self.source[index.item]
+            item, position = index if isinstance(index, SamplePosition) else (index, int(index))
+            with seeded(self.seed, position):
+                return self.source[item]
         except CardamageError as error:
             return _Failure(error)
 
@@ -66,7 +68,8 @@ class _GuardedStream(IterableDataset[Any]):
         try:
             yield from self.source
         except CardamageError as error:
-            yield _Failure(error)
+            while True:  # or it would be dropped with the incomplete batch it ends
+                yield _Failure(error)
 
 
 class _Collator:
@@ -97,8 +100,10 @@ class _CarefulLoader(DataLoader[Any]):
         return self._checked(super().__iter__())
 
     def _checked(self, batches: Iterator[Any]) -> Iterator[Any]:
-        for batch in batches:
+        while (batch := next(batches, _END)) is not _END:
             if isinstance(batch, _Failure):
+                # The error's traceback would keep the iterator, and with it the workers, alive.
+                del batches
                 raise batch.error
             yield batch
 

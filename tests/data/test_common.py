@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 import random
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch.utils.data import DataLoader, IterableDataset, SequentialSampler, SubsetRandomSampler
+from torch.utils.data import DataLoader, IterableDataset, SequentialSampler
 
 from cardamage.data.common import (
     AspectRatioGroupedDataset,
@@ -135,14 +134,3 @@ def test_mapped_samples_are_grouped_by_shape() -> None:
     samples = [{"width": w, "height": h, "n": n} for n, (w, h) in enumerate(shapes)]
     batches = [[sample["n"] for sample in batch] for batch in AspectRatioGroupedDataset(samples, 2)]
     assert batches == [[0, 2], [1, 3]]
-
-
-def test_spawned_workers_read_the_same_list() -> None:
-    dataset = MapDataset(DatasetFromList(list(range(6))), even_or_none)
-    loader = DataLoader(
-        ToIterableDataset(dataset, SubsetRandomSampler([0, 2, 4])),
-        batch_size=None,
-        num_workers=1,
-        multiprocessing_context=multiprocessing.get_context("spawn"),
-    )
-    assert sorted(loader) == [0, 2, 4]
