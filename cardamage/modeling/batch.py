@@ -105,8 +105,9 @@ class RoiRows:
 
     def select(self, index: torch.Tensor, valid: torch.Tensor | None = None) -> RoiRows:
         """Take the rows at an int64 index; ``valid`` replaces the mask."""
-        taken = {f.name: getattr(self, f.name) for f in fields(self)}
-        rows = RoiRows(**{k: None if v is None else v[index] for k, v in taken.items()})
+        columns: list[Any] = [getattr(self, f.name) for f in fields(self)]
+        taken: list[Any] = [None if column is None else column[index] for column in columns]
+        rows = RoiRows(*taken)
         return rows if valid is None else replace(rows, valid=valid)
 
 
@@ -142,8 +143,8 @@ class TargetBatch(Sequence[Instances]):
         boxes, valid = _pad([t.gt_boxes.tensor for t in targets])
         classes, _ = _pad([t.gt_classes for t in targets])
         device = boxes.device if device is None else device
-        tensors = (boxes.float(), classes.long(), valid)
-        return cls(*(t.to(device, non_blocking=True) for t in tensors), instances=list(targets))
+        columns = [t.to(device, non_blocking=True) for t in (boxes.float(), classes.long(), valid)]
+        return cls(columns[0], columns[1], columns[2], instances=list(targets))
 
     def __len__(self) -> int:
         return len(self.instances)
@@ -199,7 +200,7 @@ class ProposalBatch(Sequence[Instances]):
         if isinstance(proposals, ProposalBatch):
             return proposals
         boxes, valid = _pad([p.proposal_boxes.tensor for p in proposals])
-        optional: dict[str, torch.Tensor] = {}
+        optional: dict[str, Any] = {}
         names = {"objectness_logits": "logits", "gt_classes": "gt_classes"}
         for field, name in names.items():
             if all(p.has(field) for p in proposals):
@@ -216,8 +217,10 @@ class ProposalBatch(Sequence[Instances]):
         if self._rows is None:
             n, k = self.valid.shape
             image = torch.arange(n, device=self.valid.device)[:, None].expand(n, k)
-            columns = (self.boxes, image, self.valid, self.gt_classes, self.gt_boxes, self.gt_index)
-            rows = RoiRows(*(None if c is None else c.flatten(0, 1) for c in columns))  # type: ignore[arg-type]
+            columns: list[Any] = [self.boxes, image, self.valid]
+            columns += [self.gt_classes, self.gt_boxes, self.gt_index]
+            flat: list[Any] = [None if c is None else c.flatten(0, 1) for c in columns]
+            rows = RoiRows(*flat)
             self._rows = rows if self.fixed else rows.select(self.valid.flatten().nonzero()[:, 0])
         return self._rows
 

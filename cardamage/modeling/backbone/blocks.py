@@ -145,10 +145,16 @@ class DeformBottleneckBlock(BottleneckBlock):
     def _make_middle(self, channels: int, norm: Norm, *, stride: int, dilation: int, groups: int) -> None:
         modulated, deform_groups = self._deform
         values_a_point = 3 if modulated else 2
-        geometry = {"kernel_size": 3, "stride": stride, "padding": dilation, "dilation": dilation}
+        geometry: dict[str, Any] = {
+            "kernel_size": 3,
+            "stride": stride,
+            "padding": dilation,
+            "dilation": dilation,
+        }
         self.conv2_offset = Conv2d(channels, values_a_point * 9 * deform_groups, **geometry)
         # Zero offsets: the layer begins as an ordinary convolution.
         nn.init.zeros_(self.conv2_offset.weight)
+        assert self.conv2_offset.bias is not None
         nn.init.zeros_(self.conv2_offset.bias)
         layer = ModulatedDeformConv if modulated else DeformConv
         self.conv2 = layer(

@@ -49,7 +49,7 @@ class FPN(Backbone):
             ConfigValueError: strides that do not double, or an unknown ``fuse_type``.
         """
         super().__init__()
-        shapes = bottom_up.output_shape()
+        shapes: dict[str, Any] = bottom_up.output_shape()
         strides = [shapes[name].stride for name in in_features]
         _check_strides(in_features, strides)
         if fuse_type not in ("sum", "avg"):
@@ -62,12 +62,12 @@ class FPN(Backbone):
             self.add_module(f"fpn_output{level}", output)
         self.top_block = top_block
         self.bottom_up = bottom_up
-        top = 0 if top_block is None else int(top_block.num_levels)
+        top = getattr(top_block, "num_levels", 0)
         levels = self._levels + [self._levels[-1] + 1 + i for i in range(top)]
         self._out_feature_strides = {f"p{level}": 2**level for level in levels}
         self._out_features = list(self._out_feature_strides)
         self._out_feature_channels = dict.fromkeys(self._out_features, out_channels)
-        self._size_divisibility = strides[-1]
+        self._size_divisibility: int = strides[-1]
         self._square_pad = square_pad
         self._fuse_type = fuse_type
 

@@ -49,6 +49,8 @@ class GeneralizedRCNN(ImageModel):
             :func:`~cardamage.modeling.postprocessing.detector_postprocess`.
     """
 
+    roi_heads: Any
+
     @configurable
     def __init__(
         self,

@@ -71,14 +71,14 @@ class StandardRPNHead(nn.Module):
         self.anchor_deltas = nn.Conv2d(channels, num_anchors * box_dim, kernel_size=1)
         for layer in (*convs, self.objectness_logits, self.anchor_deltas):
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
+            nn.init.constant_(layer.get_parameter("bias"), 0)
 
     @classmethod
     def from_config(cls, cfg: Any, input_shape: Sequence[ShapeSpec]) -> dict[str, Any]:
         """Read ``MODEL.RPN.CONV_DIMS`` and the anchors' number."""
-        channels = {shape.channels for shape in input_shape}
-        generator = build_anchor_generator(cfg, input_shape)
-        num_anchors = set(generator.num_anchors)
+        channels: set[Any] = {shape.channels for shape in input_shape}
+        generator: Any = build_anchor_generator(cfg, input_shape)
+        num_anchors: set[Any] = set(generator.num_anchors)
         if len(channels) != 1 or len(num_anchors) != 1:
             raise ConfigValueError(
                 "the feature maps of MODEL.RPN.IN_FEATURES must have the same number of channels and "

@@ -44,7 +44,7 @@ def build_roi_heads(cfg: Any, input_shape: Mapping[str, ShapeSpec]) -> nn.Module
 
 def common_channels(input_shape: Mapping[str, ShapeSpec], names: Sequence[str]) -> int:
     """Return the channels of the named maps, which must agree."""
-    channels = {input_shape[name].channels for name in names}
+    channels: set[Any] = {input_shape[name].channels for name in names}
     if len(channels) != 1:
         raise ConfigValueError(
             f"MODEL.ROI_HEADS.IN_FEATURES {list(names)} have {sorted(channels)} channels, but share one head"
@@ -54,9 +54,10 @@ def common_channels(input_shape: Mapping[str, ShapeSpec], names: Sequence[str]) 
 
 def make_pooler(node: Any, input_shape: Mapping[str, ShapeSpec], names: Sequence[str]) -> ROIPooler:
     """Make the pooler that a head's config node describes."""
+    strides: list[Any] = [input_shape[name].stride for name in names]
     return ROIPooler(
         output_size=node.POOLER_RESOLUTION,
-        scales=tuple(1.0 / input_shape[name].stride for name in names),
+        scales=[1.0 / stride for stride in strides],
         sampling_ratio=node.POOLER_SAMPLING_RATIO,
         pooler_type=node.POOLER_TYPE,
     )
@@ -92,7 +93,7 @@ class ROIHeads(nn.Module):
         self.proposal_append_gt = proposal_append_gt
 
     @classmethod
-    def from_config(cls, cfg: Any) -> dict[str, Any]:
+    def from_config(cls, cfg: Any, input_shape: Any = None) -> dict[str, Any]:
         """Read ``MODEL.ROI_HEADS``."""
         node = cfg.MODEL.ROI_HEADS
         return {

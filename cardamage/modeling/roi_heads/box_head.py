@@ -52,7 +52,7 @@ class FastRCNNConvFCHead(nn.Sequential):
             raise ConfigValueError(
                 "MODEL.ROI_BOX_HEAD.NUM_CONV and NUM_FC are both 0; the head needs a layer"
             )
-        channels = input_shape.channels
+        channels: Any = input_shape.channels
         for i, dim in enumerate(conv_dims, start=1):
             conv = Conv2d(
                 channels,
@@ -66,7 +66,7 @@ class FastRCNNConvFCHead(nn.Sequential):
             weight_init.c2_msra_fill(conv)
             self.add_module(f"conv{i}", conv)
             channels = dim
-        self._output_size: tuple[int, ...] = (channels, input_shape.height, input_shape.width)
+        self._output_size: tuple[Any, ...] = (channels, input_shape.height, input_shape.width)
         for i, dim in enumerate(fc_dims, start=1):
             if i == 1:
                 self.add_module("flatten", nn.Flatten())

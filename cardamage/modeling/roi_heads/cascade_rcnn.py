@@ -43,6 +43,10 @@ class _ScaleGradient(torch.autograd.Function):
 class CascadeROIHeads(StandardROIHeads):
     """Stages with rising overlap thresholds; scores are the stages' mean, boxes the last stage's."""
 
+    # Lists here, one entry a stage.
+    box_head: nn.ModuleList
+    box_predictor: Any
+
     @configurable
     def __init__(
         self,
@@ -75,7 +79,7 @@ class CascadeROIHeads(StandardROIHeads):
         self.proposal_matchers = list(proposal_matchers)
 
     @classmethod
-    def from_config(cls, cfg: Any, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
+    def from_config(cls, cfg: Any, input_shape: Any = None) -> dict[str, Any]:
         """Read ``MODEL.ROI_BOX_CASCADE_HEAD`` and what :class:`StandardROIHeads` reads."""
         arguments = super().from_config(cfg, input_shape)
         arguments.pop("proposal_matcher")

@@ -81,7 +81,8 @@ class FastRCNNOutputLayers(nn.Module):
         if isinstance(input_shape, int):
             input_shape = ShapeSpec(channels=input_shape)
         self.num_classes = num_classes
-        size = input_shape.channels * (input_shape.width or 1) * (input_shape.height or 1)
+        channels: Any = input_shape.channels
+        size = channels * (input_shape.width or 1) * (input_shape.height or 1)
         self.cls_score = nn.Linear(size, num_classes + 1)
         self.bbox_pred = nn.Linear(size, 4 * (1 if cls_agnostic_bbox_reg else num_classes))
         nn.init.normal_(self.cls_score.weight, std=0.01)

@@ -149,7 +149,7 @@ class BaseMaskRCNNHead(nn.Module):
 
 
 @ROI_MASK_HEAD_REGISTRY.register()
-class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):
+class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore[misc]
     """3x3 convolutions, a doubling transposed convolution and a 1x1 convolution to the classes."""
 
     @configurable
@@ -177,7 +177,7 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):
         super().__init__(**kwargs)
         if not conv_dims:
             raise ConfigValueError("the mask head needs at least the channels of its transposed convolution")
-        channels = input_shape.channels
+        channels: Any = input_shape.channels
         for i, dim in enumerate(conv_dims[:-1], start=1):
             conv = Conv2d(
                 channels,
@@ -196,7 +196,7 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):
         self.add_module("deconv_relu", nn.ReLU(inplace=True))
         self.predictor = Conv2d(conv_dims[-1], num_classes, kernel_size=1)
         nn.init.normal_(self.predictor.weight, std=0.001)
-        nn.init.zeros_(self.predictor.bias)
+        nn.init.zeros_(self.predictor.get_parameter("bias"))
 
     @classmethod
     def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:

@@ -28,6 +28,9 @@ __all__ = ["Res5ROIHeads"]
 class Res5ROIHeads(ROIHeads):
     """``res5`` on every region, then the box layers on its mean and the mask layers on it."""
 
+    box_predictor: Any
+    mask_head: Any
+
     @configurable
     def __init__(
         self,
@@ -59,7 +62,7 @@ class Res5ROIHeads(ROIHeads):
             self.mask_head = mask_head
 
     @classmethod
-    def from_config(cls, cfg: Any, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
+    def from_config(cls, cfg: Any, input_shape: Any = None) -> dict[str, Any]:
         """Read ``MODEL.ROI_HEADS``, ``ROI_BOX_HEAD`` and ``RESNETS``."""
         names = cfg.MODEL.ROI_HEADS.IN_FEATURES
         if len(names) != 1 or cfg.MODEL.KEYPOINT_ON:

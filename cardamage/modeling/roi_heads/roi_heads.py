@@ -54,6 +54,9 @@ def select_foreground_proposals(
 class StandardROIHeads(ROIHeads):
     """A box head and a mask head that share nothing but the feature maps."""
 
+    box_predictor: Any
+    mask_head: Any
+
     @configurable
     def __init__(
         self,
@@ -94,7 +97,7 @@ class StandardROIHeads(ROIHeads):
         self.train_on_pred_boxes = train_on_pred_boxes
 
     @classmethod
-    def from_config(cls, cfg: Any, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
+    def from_config(cls, cfg: Any, input_shape: Any = None) -> dict[str, Any]:
         """Read ``MODEL.ROI_HEADS``, ``ROI_BOX_HEAD`` and ``ROI_MASK_HEAD``."""
         if cfg.MODEL.KEYPOINT_ON:
             raise ConfigValueError("MODEL.KEYPOINT_ON is not supported; set it to False")
@@ -195,7 +198,6 @@ class StandardROIHeads(ROIHeads):
         """Compute the mask loss of sampled proposals, or add masks to detections."""
         if not self.mask_on:
             return {} if self.training else instances
-        assert self.mask_head is not None
         if self.training:
             instances = ProposalBatch.of(instances)
             _, rows = instances.foreground(self.num_classes, self.max_foreground)
