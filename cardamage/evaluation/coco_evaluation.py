@@ -167,8 +167,9 @@ class COCOEvaluator(DatasetEvaluator):
             metrics = scores.metrics()
             logger.info("AP of %s on %r, in percent:\n%s", task, self._truth.name, overall_table(metrics))
             metrics.update(self._per_class(task, scores, detections, objects))
+        level = logging.INFO if metrics["AP"] > 0 else logging.WARNING
         for sentence in explain(task, metrics, objects=sum(objects.values()), detections=len(detections)):
-            logger.warning("%s", sentence)
+            logger.log(level, "%s", sentence)
         return metrics
 
     def _per_class(

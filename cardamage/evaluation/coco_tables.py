@@ -16,9 +16,9 @@ TASKS = {"bbox": "boxes", "segm": "masks"}
 
 def overall_table(metrics: Mapping[str, float]) -> str:
     """Return one row of metrics under their names."""
-    return tabulate(
-        [[_cell(v) for v in metrics.values()]], headers=list(metrics), tablefmt="pipe", stralign="right"
-    )
+    row = [_cell(value) for value in metrics.values()]
+    align = ["right"] * len(row)
+    return tabulate([row], headers=list(metrics), tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
 def class_table(rows: Sequence[tuple[str, float, float, int, int]]) -> str:

@@ -87,7 +87,8 @@ def test_annotation_of_no_image_is_ignored() -> None:
         ({"images": []}, "The ground truth of 'x' has no 'categories'; it must be a COCO file."),
         (
             _dataset({"id": 4}),
-            "Annotation 4 in the ground truth of 'x' has neither a box nor an outline; remove it or draw it again.",
+            "Annotation 4 in the ground truth of 'x' has neither a box nor an outline; "
+            "remove it or draw it again.",
         ),
         (
             {**_dataset({"id": 4, "segmentation": [SQUARE]}), "images": [{"id": 5}]},
