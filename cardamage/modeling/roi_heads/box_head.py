@@ -66,15 +66,16 @@ class FastRCNNConvFCHead(nn.Sequential):
             weight_init.c2_msra_fill(conv)
             self.add_module(f"conv{i}", conv)
             channels = dim
-        self._output_size: tuple[Any, ...] = (channels, input_shape.height, input_shape.width)
+        size: tuple[Any, ...] = (channels, input_shape.height, input_shape.width)
         for i, dim in enumerate(fc_dims, start=1):
             if i == 1:
                 self.add_module("flatten", nn.Flatten())
-            fc = nn.Linear(math.prod(self._output_size), dim)
+            fc = nn.Linear(math.prod(size), dim)
             weight_init.c2_xavier_fill(fc)
             self.add_module(f"fc{i}", fc)
             self.add_module(f"fc_relu{i}", nn.ReLU(inplace=True))
-            self._output_size = (dim,)
+            size = (dim,)
+        self._output_size = size
 
     @classmethod
     def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:

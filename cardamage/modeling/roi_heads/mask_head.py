@@ -38,7 +38,8 @@ def _of_class(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     """Take of (M, C, h, w) every row's class, or the only one: (M, h, w)."""
     if logits.shape[1] == 1:
         return logits[:, 0]
-    index = classes.clamp(min=0)[:, None, None, None].expand(-1, 1, *logits.shape[2:])
+    # Rows that only fill a fixed shape may be of any class.
+    index = classes.clamp(0, logits.shape[1] - 1)[:, None, None, None].expand(-1, 1, *logits.shape[2:])
     return logits.gather(1, index)[:, 0]
 
 
