@@ -110,7 +110,7 @@ class DatasetMapper:
         aug_input = T.AugInput(image)
         transforms = self.augmentations(aug_input)
         # Tensors pass between processes through shared memory; arrays would be pickled.
-        record["image"] = torch.from_numpy(np.ascontiguousarray(aug_input.image.transpose(2, 0, 1)))
+        record["image"] = torch.from_numpy(np.array(aug_input.image.transpose(2, 0, 1), order="C"))
         if self.is_train and annotations is not None:
             record["annotations"] = [dict(annotation) for annotation in annotations]
             self._transform_annotations(record, transforms, aug_input.image.shape[:2])

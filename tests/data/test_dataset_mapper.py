@@ -1,0 +1,179 @@
+"""The default mapper, on pictures written to disk."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pycocotools.mask as mask_util
+import pytest
+import torch
+
+from cardamage.config import get_cfg
+from cardamage.data import DatasetMapper
+from cardamage.data import transforms as T
+from cardamage.errors import ConfigValueError, DataError
+from cardamage.structures import BitMasks, BoxMode, PolygonMasks
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> dict[str, Any]:
+    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "car.png"), picture)
+    triangle = {
+        "bbox": [10, 10, 20, 20],
+        "bbox_mode": BoxMode.XYWH_ABS,
+        "category_id": 1,
+        "segmentation": [[10, 10, 30, 10, 10, 30]],
+    }
+    crowd = {**triangle, "iscrowd": 1, "category_id": 0}
+    return {
+        "file_name": str(tmp_path / "car.png"),
+        "image_id": 7,
+        "height": 40,
+        "width": 60,
+        "annotations": [triangle, crowd],
+    }
+
+
+def _mapper(*augs: Any, **kwargs: Any) -> DatasetMapper:
+    kwargs = {"image_format": "BGR", "use_instance_mask": True, **kwargs}
+    return DatasetMapper(True, augmentations=list(augs), **kwargs)
+
+
+def test_training_gives_image_and_instances(record: dict[str, Any]) -> None:
+    before = copy.deepcopy(record)
+    sample = _mapper(T.HFlipTransform(60))(record)
+    assert record == before
+    assert set(sample) == {"file_name", "image_id", "height", "width", "image", "instances"}
+    picture = cv2.imread(record["file_name"])[:, ::-1]
+    assert sample["image"].dtype == torch.uint8
+    np.testing.assert_array_equal(sample["image"].numpy(), picture.transpose(2, 0, 1))
+    instances = sample["instances"]
+    assert instances.image_size == (40, 60)
+    assert instances.gt_boxes.tensor.tolist() == [[30, 10, 50, 30]]
+    assert instances.gt_classes.tolist() == [1]  # the crowd is left out
+    assert instances.gt_masks.polygons[0][0].tolist() == [50, 10, 30, 10, 50, 30]
+
+
+def test_inference_gives_the_image_only(record: dict[str, Any]) -> None:
+    mapper = DatasetMapper(False, augmentations=[T.Resize((20, 30))], image_format="RGB")
+    sample = mapper(record)
+    assert set(sample) == {"file_name", "image_id", "height", "width", "image"}
+    assert sample["image"].shape == (3, 20, 30)
+    assert (sample["height"], sample["width"]) == (40, 60)  # the original's, to scale results back
+
+
+def test_missing_sizes_are_filled_in_and_no_annotations_is_fine(record: dict[str, Any]) -> None:
+    bare = {"file_name": record["file_name"]}
+    sample = _mapper()(bare)
+    assert (sample["height"], sample["width"]) == (40, 60)
+    assert "instances" not in sample
+
+
+@pytest.mark.parametrize("mask_format", ["polygon", "bitmask"])
+@pytest.mark.parametrize("recompute", [True, False])
+def test_an_image_without_objects_goes_through(
+    record: dict[str, Any], mask_format: str, recompute: bool
+) -> None:
+    augs = [T.RandomCrop("relative", (0.5, 0.5)), T.ResizeShortestEdge(30), T.RandomFlip()]
+    mapper = _mapper(*augs, instance_mask_format=mask_format, recompute_boxes=recompute)
+    instances = mapper({**record, "annotations": []})["instances"]
+    assert len(instances) == 0
+    assert isinstance(instances.gt_masks, PolygonMasks if mask_format == "polygon" else BitMasks)
+    assert len(instances.gt_masks) == 0
+
+
+@pytest.mark.parametrize("mask_format", ["polygon", "bitmask"])
+@pytest.mark.parametrize("recompute", [True, False])
+def test_a_crop_may_wipe_everything_out(record: dict[str, Any], mask_format: str, recompute: bool) -> None:
+    crop = T.CropTransform(40, 0, 20, 40)
+    mapper = _mapper(crop, instance_mask_format=mask_format, recompute_boxes=recompute)
+    sample = mapper(record)
+    assert sample["image"].shape == (3, 40, 20)
+    assert len(sample["instances"]) == 0
+
+
+@pytest.mark.parametrize("mask_format", ["polygon", "bitmask"])
+def test_boxes_are_tight_after_a_crop_when_recomputed(record: dict[str, Any], mask_format: str) -> None:
+    # The crop keeps the part of the triangle right of x = 20, which is at most 10 high.
+    crop = T.CropTransform(20, 0, 40, 40)
+    loose = _mapper(crop, instance_mask_format=mask_format)(record)["instances"]
+    assert loose.gt_boxes.tensor.tolist() == [[0, 10, 10, 30]]
+    tight = _mapper(crop, instance_mask_format=mask_format, recompute_boxes=True)(record)["instances"]
+    slack = 1.01 if mask_format == "bitmask" else 1e-5
+    np.testing.assert_allclose(tight.gt_boxes.tensor.numpy(), [[0, 10, 10, 20]], atol=slack)
+
+
+def test_polygons_and_rle_in_one_image(record: dict[str, Any]) -> None:
+    mask = np.zeros((40, 60), np.uint8)
+    mask[5, 6] = 1  # a single pixel
+    rle = mask_util.encode(np.asfortranarray(mask))
+    single = {"bbox": [6, 5, 1, 1], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0, "segmentation": rle}
+    record["annotations"].append(single)
+    instances = _mapper(T.HFlipTransform(60), recompute_boxes=True)(record)["instances"]
+    assert isinstance(instances.gt_masks, BitMasks)
+    assert instances.gt_boxes.tensor[1].tolist() == [53, 5, 54, 6]
+    assert instances.gt_masks.tensor[1].sum() == 1
+
+
+def test_box_only_annotations_are_refused_by_a_mask_model(record: dict[str, Any]) -> None:
+    del record["annotations"][0]["segmentation"]
+    name = record["file_name"]
+    with pytest.raises(DataError) as caught:
+        _mapper()(record)
+    assert str(caught.value) == (
+        f"Annotation 0 of {name} has a box but no segmentation, which a model with masks needs; "
+        "annotate its outline, or set MODEL.MASK_ON to False to train on boxes alone."
+    )
+    instances = _mapper(use_instance_mask=False)(record)["instances"]
+    assert not instances.has("gt_masks")
+    assert len(instances) == 1
+
+
+def test_wrong_annotations_name_their_file(record: dict[str, Any]) -> None:
+    name = record["file_name"]
+    record["annotations"][0]["segmentation"] = [[1, 2, 3, 4]]
+    with pytest.raises(DataError, match=f"annotations of {name} can't be used: .*at least 3 points"):
+        _mapper()(record)
+    record["annotations"][0]["segmentation"] = mask_util.encode(np.zeros((8, 9), np.uint8, order="F"))
+    with pytest.raises(
+        DataError, match=rf"annotation 0 of {name} is for an image of height and width \[8, 9\]"
+    ):
+        _mapper()(record)
+    with pytest.raises(DataError, match=f"{name} is 60x40 .* says 50x40"):
+        _mapper()({**record, "width": 50})
+    with pytest.raises(DataError, match="does not exist"):
+        _mapper()({**record, "file_name": "/nowhere.png"})
+
+
+def test_the_config_decides(record: dict[str, Any]) -> None:
+    cfg = get_cfg()
+    cfg.MODEL.MASK_ON = True
+    cfg.INPUT.CROP.ENABLED = True
+    cfg.INPUT.MASK_FORMAT = "bitmask"
+    mapper = DatasetMapper(cfg)
+    assert [type(aug).__name__ for aug in mapper.augmentations.augs] == [
+        "RandomCrop",
+        "ResizeShortestEdge",
+        "RandomFlip",
+    ]
+    assert mapper.recompute_boxes
+    assert isinstance(mapper(record)["instances"].gt_masks, BitMasks)
+    test = DatasetMapper(cfg, is_train=False)
+    assert not test.recompute_boxes
+    assert "instances" not in pickle.loads(pickle.dumps(test))(record)
+    cfg.MODEL.MASK_ON = False
+    assert not DatasetMapper(cfg).recompute_boxes
+    assert len(DatasetMapper(cfg, augmentations=[]).augmentations.augs) == 0
+
+
+def test_what_is_not_supported_is_said() -> None:
+    with pytest.raises(ConfigValueError, match="needs use_instance_mask"):
+        _mapper(use_instance_mask=False, recompute_boxes=True)
+    with pytest.raises(ConfigValueError, match="Keypoints are not supported"):
+        _mapper(use_keypoint=True)
