@@ -1,0 +1,73 @@
+"""Thin variants of torch's functions and modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+BatchNorm2d = nn.BatchNorm2d
+ConvTranspose2d = nn.ConvTranspose2d
+Linear = nn.Linear
+interpolate = F.interpolate
+
+
+def cat(tensors: Sequence[torch.Tensor], dim: int = 0) -> torch.Tensor:
+    """Concatenate; a single tensor is returned as it is, without a copy."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), dim)
+
+
+def nonzero_tuple(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return the positions of nonzero entries, one index vector for each dimension."""
+    return x.nonzero(as_tuple=True)
+
+
+def cross_entropy(
+    input: torch.Tensor, target: torch.Tensor, *, reduction: str = "mean", **kwargs: Any
+) -> torch.Tensor:
+    """Return torch's cross entropy, but 0 (with a gradient) instead of NaN for the mean of nothing."""
+    if target.numel() == 0 and reduction == "mean":
+        return input.sum() * 0.0
+    return F.cross_entropy(input, target, reduction=reduction, **kwargs)
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution with an optional normalization and activation behind it.
+
+    Parameters are named as torch's, the normalization's ``norm.*``.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        norm: nn.Module | None = None,
+        activation: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take ``torch.nn.Conv2d``'s arguments and two more.
+
+        Args:
+            *args: torch's.
+            norm: a module applied to the output.
+            activation: a function applied after ``norm``.
+            **kwargs: torch's.
+        """
+        super().__init__(*args, **kwargs)
+        self.norm = norm
+        self.activation = activation
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, C, H, W), N may be 0.
+
+        Raises:
+            ValueError: an empty batch meets SyncBatchNorm in training, which would hang the other processes.
+        """
+        if self.training and isinstance(self.norm, nn.SyncBatchNorm) and x.numel() == 0:
+            raise ValueError("SyncBN can't train on an empty batch: use another NORM in this head.")
+        x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        if self.norm is not None:
+            x = self.norm(x)
+        return x if self.activation is None else self.activation(x)
