@@ -53,12 +53,12 @@ def _yolo(rest: str) -> AdHocDataset:
 
 
 def _file_and_root(rest: str) -> tuple[str, str | None]:
-    """Split at the last ``@``, unless it belongs to the file's own name."""
+    """Split at the ``@`` that follows a file; folders and files may have one in their names."""
     whole = os.path.expanduser(rest)
-    path, at, root = whole.rpartition("@")
-    if not at or os.path.isfile(whole):
-        return whole, None
-    return path, os.path.expanduser(root)
+    splits = [(whole, None), *((whole[:i], whole[i + 1 :]) for i, char in enumerate(whole) if char == "@")]
+    # Where there is no such file, the message names what stands before the last one.
+    path, root = next((split for split in splits if os.path.isfile(split[0])), splits[-1])
+    return path, None if root is None else os.path.expanduser(root)
 
 
 def _found(dicts: list[dict[str, Any]], classes: list[str], **metadata: Any) -> AdHocDataset:

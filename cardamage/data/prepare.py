@@ -101,6 +101,7 @@ class _Original:
 
     loader: Callable[[], list[Record]] | None
     metadata: dict[str, Any]
+    wrapper: Callable[[], list[Record]]
 
 
 _originals: dict[str, _Original] = {}
@@ -198,10 +199,14 @@ def _wrap(found: _Set, change: Callable[[list[Record]], list[Record]]) -> None:
     """Let the catalog return a set's dicts changed, until :func:`_restore` brings back what was there."""
     name = found.name
     loader = DatasetCatalog.data.get(name)
-    if name not in _originals:
-        _originals[name] = _Original(loader, found.metadata.as_dict())
     before = loader or _ad_hoc_loader(name)
-    DatasetCatalog[name] = lambda: change(before())
+
+    def wrapper() -> list[Record]:
+        return change(before())
+
+    original = _originals.setdefault(name, _Original(loader, found.metadata.as_dict(), wrapper))
+    original.wrapper = wrapper
+    DatasetCatalog[name] = wrapper
     change(found.dicts)
 
 
@@ -218,7 +223,8 @@ def _ad_hoc_loader(name: str) -> Callable[[], list[Record]]:
 
 def _restore(name: str) -> None:
     original = _originals.pop(name, None)
-    if original is None:
+    # Registered anew since then, it is not ours to bring back.
+    if original is None or DatasetCatalog.data.get(name) is not original.wrapper:
         return
     if original.loader is None:
         DatasetCatalog.pop(name, None)

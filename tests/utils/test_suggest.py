@@ -20,5 +20,5 @@ def test_closest(name: str, known: list[str], expected: str | None) -> None:
 
 
 def test_did_you_mean() -> None:
-    assert did_you_mean("scrach", ["dent", "scratch"]) == "; did you mean scratch?"
+    assert did_you_mean("scrtch", ["dent", "scratch"]) == "; did you mean scratch?"
     assert did_you_mean("wheel", ["dent"]) == ""

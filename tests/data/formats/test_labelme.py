@@ -75,11 +75,11 @@ def test_classes_are_sorted_labels(tmp_path: Path) -> None:
 
 
 def test_given_classes_and_the_closest_of_them(tmp_path: Path) -> None:
-    path = write(tmp_path, shape(SQUARE), shape(SQUARE, label="scrach"))
+    path = write(tmp_path, shape(SQUARE), shape(SQUARE, label="scrtch"))
     with pytest.raises(DataError) as caught:
         load_labelme(tmp_path, classes=["scratch", "dent"])
     assert str(caught.value) == (
-        f"{path}, shape 1 ('scrach'): the label is not among the classes; did you mean scratch?"
+        f"{path}, shape 1 ('scrtch'): the label is not among the classes; did you mean scratch?"
     )
 
 

@@ -101,7 +101,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     assert sentence_of(path) == f"The YOLO file {path} has no 'names' of classes."
     path.write_text("train: images\nnames: [dent]\n")
     assert sentence_of(path, "test") == f"{path} has no split 'test'; it has train."
-    assert sentence_of(path, "trian") == f"{path} has no split 'trian'; did you mean train?"
+    assert sentence_of(path, "tran") == f"{path} has no split 'tran'; did you mean train?"
     path.write_text("train: gone\nnames: [dent]\n")
     assert sentence_of(path) == (
         f"The images of the split 'train' in {path} are not there: gone does not exist."

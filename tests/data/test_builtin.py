@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cardamage.data  # noqa: F401  (registers the names)
+from cardamage.catalog import DatasetCatalog, MetadataCatalog
+from cardamage.data.builtin_classes import (
+    CARDD_CLASSES,
+    CARDD_COLORS,
+    CARPARTS_CLASSES,
+    CARPARTS_COLORS,
+    COCO_CLASSES,
+)
+from cardamage.errors import DataError
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    before = {name: MetadataCatalog.get(name).as_dict() for name in ("cardd_val", "carparts_test")}
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    yield tmp_path
+    for name, metadata in before.items():
+        current = MetadataCatalog.get(name)
+        current.replace(**{key: metadata.get(key) for key in {*current.as_dict(), *metadata}})
+
+
+def coco(classes: list[str]) -> dict[str, Any]:
+    square = [1, 1, 9, 1, 9, 9, 1, 9]
+    return {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 40, "width": 60}],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(classes, start=1)],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [square]}],
+    }
+
+
+def test_names_are_registered_and_known_by_class() -> None:
+    names = DatasetCatalog.list()
+    for name in (
+        "carparts_train",
+        "carparts_test",
+        "cardd_train",
+        "cardd_val",
+        "cardd_test",
+        "coco_2017_val",
+    ):
+        assert name in names
+        assert MetadataCatalog.get(name).evaluator_type == "coco"
+    assert len(MetadataCatalog.get("carparts_train").thing_classes) == 18
+    assert len(MetadataCatalog.get("cardd_train").thing_classes) == 6
+
+
+def test_every_class_has_a_color_of_its_own() -> None:
+    for classes, colors in ((CARDD_CLASSES, CARDD_COLORS), (CARPARTS_CLASSES, CARPARTS_COLORS)):
+        assert len(set(colors)) == len(classes) == len(set(classes))
+    assert len(set(COCO_CLASSES)) == 80
+
+
+def test_root_is_asked_when_a_set_is_loaded(root: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        DatasetCatalog.get("carparts_test")
+    assert str(caught.value) == f"The COCO file {root}/carparts/testset/annotations.json does not exist."
+
+
+def test_cardd_layout(root: Path) -> None:
+    folder = root / "CarDD_COCO"
+    (folder / "annotations").mkdir(parents=True)
+    (folder / "val2017").mkdir()
+    classes = [name.replace(" ", "_") for name in CARDD_CLASSES]
+    (folder / "annotations/instances_val2017.json").write_text(json.dumps(coco(classes)))
+    (record,) = DatasetCatalog.get("cardd_val")
+    assert record["file_name"] == str(folder / "val2017/a.jpg")
+    metadata = MetadataCatalog.get("cardd_val")
+    assert metadata.thing_classes == classes
+    assert metadata.json_file == str(folder / "annotations/instances_val2017.json")
+    assert len(metadata.thing_colors) == 6
+
+
+def test_file_with_other_classes_counts(root: Path) -> None:
+    folder = root / "carparts/testset"
+    folder.mkdir(parents=True)
+    (folder / "annotations.json").write_text(json.dumps(coco(["_background_", "wheel"])))
+    DatasetCatalog.get("carparts_test")
+    metadata = MetadataCatalog.get("carparts_test")
+    assert metadata.thing_classes == ["_background_", "wheel"]
+    assert not hasattr(metadata, "thing_colors")
