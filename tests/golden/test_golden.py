@@ -1,0 +1,223 @@
+"""What upstream Detectron2 computes, recorded for four of its configs: see the README beside this file."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pycocotools.mask as mask_util
+import pytest
+import torch
+
+from cardamage.config import get_cfg
+from cardamage.modeling import build_model
+from cardamage.solver import build_optimizer
+from cardamage.structures import Boxes, Instances, PolygonMasks
+from cardamage.utils.events import EventStorage
+
+HERE = Path(__file__).parent
+FPN = "mask_rcnn_R_50_FPN"
+GN = "mask_rcnn_R_50_FPN_gn"
+CASCADE = "cascade_mask_rcnn_R_50_FPN"
+C4 = "mask_rcnn_R_50_C4"
+
+# Name parts and factors of the recorded weights, the first that fits holds.
+FACTORS = {
+    "conv2_offset": 0.001,
+    "cls_score": 0.05,
+    "bbox_pred": 0.002,
+    "objectness_logits": 0.05,
+    "anchor_deltas": 0.005,
+    "mask_head.predictor": 0.1,
+}
+PYRAMID = {
+    "MODEL.BACKBONE.NAME": "build_resnet_fpn_backbone",
+    "MODEL.RESNETS.OUT_FEATURES": ["res2", "res3", "res4", "res5"],
+    "MODEL.FPN.IN_FEATURES": ["res2", "res3", "res4", "res5"],
+    "MODEL.ANCHOR_GENERATOR.SIZES": [[32], [64], [128], [256], [512]],
+    "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": [[0.5, 1.0, 2.0]],
+    "MODEL.RPN.IN_FEATURES": ["p2", "p3", "p4", "p5", "p6"],
+    "MODEL.RPN.PRE_NMS_TOPK_TRAIN": 2000,
+    "MODEL.RPN.PRE_NMS_TOPK_TEST": 1000,
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": 1000,
+    "MODEL.RPN.POST_NMS_TOPK_TEST": 1000,
+    "MODEL.ROI_HEADS.NAME": "StandardROIHeads",
+    "MODEL.ROI_HEADS.IN_FEATURES": ["p2", "p3", "p4", "p5"],
+    "MODEL.ROI_BOX_HEAD.NAME": "FastRCNNConvFCHead",
+    "MODEL.ROI_BOX_HEAD.NUM_FC": 2,
+    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": 7,
+    "MODEL.ROI_MASK_HEAD.NAME": "MaskRCNNConvUpsampleHead",
+    "MODEL.ROI_MASK_HEAD.NUM_CONV": 4,
+    "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION": 14,
+}
+CONFIGS: dict[str, dict[str, Any]] = {
+    FPN: PYRAMID,
+    GN: {
+        **PYRAMID,
+        "MODEL.RESNETS.NORM": "GN",
+        "MODEL.RESNETS.STRIDE_IN_1X1": False,
+        "MODEL.FPN.NORM": "GN",
+        "MODEL.ROI_BOX_HEAD.NUM_CONV": 4,
+        "MODEL.ROI_BOX_HEAD.NUM_FC": 1,
+        "MODEL.ROI_BOX_HEAD.NORM": "GN",
+        "MODEL.ROI_MASK_HEAD.NORM": "GN",
+    },
+    CASCADE: {
+        **PYRAMID,
+        "MODEL.ROI_HEADS.NAME": "CascadeROIHeads",
+        "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": True,
+        "MODEL.RPN.POST_NMS_TOPK_TRAIN": 2000,
+    },
+    C4: {
+        "MODEL.RPN.PRE_NMS_TOPK_TEST": 6000,
+        "MODEL.RPN.POST_NMS_TOPK_TEST": 1000,
+        "MODEL.ROI_HEADS.NAME": "Res5ROIHeads",
+    },
+}
+COMMON = {
+    "MODEL.DEVICE": "cpu",
+    "MODEL.WEIGHTS": "",
+    "MODEL.MASK_ON": True,
+    "MODEL.RESNETS.DEPTH": 50,
+    "MODEL.PIXEL_STD": [57.375, 57.12, 58.395],
+}
+TRAIN = {
+    "MODEL.RPN.BATCH_SIZE_PER_IMAGE": 100000,
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 100000,
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": 200,
+    "SOLVER.BASE_LR": 0.001,
+}
+
+
+def _weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    rng = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
+    z = rng.standard_normal(shape).astype(np.float32)
+    if name.endswith("num_batches_tracked"):
+        return np.zeros(shape)
+    if name.endswith("running_var"):
+        return 1 + 0.1 * np.abs(z)
+    if name.endswith("running_mean"):
+        return 0.05 * z
+    if ".norm." in name and name.endswith("weight"):
+        small = "conv3.norm" in name or "shortcut.norm" in name
+        return (0.3 if small else 1.0) * (1 + 0.05 * z)
+    if name.endswith("bias"):
+        return 0.01 * z
+    for part, factor in FACTORS.items():
+        if part in name:
+            return factor * z
+    return z * np.sqrt(np.float32(2 / np.prod(shape[1:])))
+
+
+def _cfg(case: str, record: dict[str, Any], **more: Any) -> Any:
+    cfg = get_cfg()
+    options = {**COMMON, **CONFIGS[case], **dict(zip(*[iter(record["opts"])] * 2, strict=True)), **more}
+    cfg.merge_from_list([part for item in options.items() for part in item])
+    return cfg
+
+
+def _model(cfg: Any) -> torch.nn.Module:
+    model = build_model(cfg)
+    weights = {
+        name: torch.as_tensor(_weight(name, tuple(value.shape))).to(value.dtype)
+        for name, value in model.state_dict().items()
+    }
+    model.load_state_dict(weights)
+    return model
+
+
+def _record(case: str) -> dict[str, Any]:
+    return json.loads((HERE / f"{case}.json").read_text(encoding="utf-8"))
+
+
+def _input(record: dict[str, Any]) -> dict[str, Any]:
+    picture = cv2.imread(str(HERE / "picture.png"))
+    height, width = record["resized_to_hw"]
+    resized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
+    image = torch.as_tensor(resized.astype(np.float32).transpose(2, 0, 1))
+    return {"image": image, "height": picture.shape[0], "width": picture.shape[1]}
+
+
+def _training_input(record: dict[str, Any]) -> dict[str, Any]:
+    one = _input(record)
+    height, width = record["resized_to_hw"]
+    scale = np.array([width / one["width"], height / one["height"]])
+    truth = record["train_gt"]
+    boxes = np.array([t["bbox"] for t in truth]).reshape(-1, 2, 2)
+    boxes[:, 1] += boxes[:, 0]
+    polygons = [[(np.reshape(p, (-1, 2)) * scale).ravel() for p in t["segmentation"]] for t in truth]
+    instances = Instances(
+        (height, width),
+        gt_boxes=Boxes(torch.as_tensor((boxes * scale).reshape(-1, 4), dtype=torch.float32)),
+        gt_classes=torch.tensor([t["class"] for t in truth]),
+        gt_masks=PolygonMasks(polygons),
+    )
+    return {"image": one["image"], "height": height, "width": width, "instances": instances}
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_names_and_shapes(case: str) -> None:
+    record = _record(case)
+    state = build_model(_cfg(case, record)).state_dict()
+    assert {name: list(value.shape) for name, value in state.items()} == record["state_dict"]
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_inference(case: str) -> None:
+    record = _record(case)
+    model = _model(_cfg(case, record)).eval()
+    batch = [_input(record)]
+    with torch.no_grad():
+        images = model.preprocess_image(batch)
+        features = model.backbone(images.tensor)
+        for name, expected in record["features"].items():
+            found = features[name]
+            assert list(found.shape) == expected["shape"]
+            summary = [found.mean().item(), found.std().item(), *found.flatten()[:6].tolist()]
+            expected_summary = [expected["mean"], expected["std"], *expected["head"]]
+            np.testing.assert_allclose(summary, expected_summary, rtol=1e-4, atol=1e-5)
+        proposals = model.proposal_generator(images, features, None)[0]
+    expected = record["proposals_top20"]
+    assert len(proposals[0]) == expected["count"]
+    np.testing.assert_allclose(proposals[0].proposal_boxes.tensor[:20], expected["boxes"], atol=0.01)
+    np.testing.assert_allclose(proposals[0].objectness_logits[:20], expected["logits"], rtol=1e-4)
+    _check_instances(model(batch)[0]["instances"], record["instances"])
+
+
+def _check_instances(found: Instances, expected: dict[str, Any]) -> None:
+    count = len(expected["boxes"])
+    assert len(found) == expected["count"]
+    np.testing.assert_allclose(found.pred_boxes.tensor[:count], expected["boxes"], atol=0.01)
+    np.testing.assert_allclose(found.scores[:count], expected["scores"], atol=1e-4)
+    assert found.pred_classes[:count].tolist() == expected["classes"]
+    for mask, rle in zip(found.pred_masks, expected["mask_rle"], strict=False):
+        own = mask_util.encode(np.asfortranarray(mask.numpy(), dtype=np.uint8))
+        assert mask_util.iou([own], [rle], [0])[0, 0] >= 0.999
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_training_steps(case: str) -> None:
+    record = _record(case)
+    cfg = _cfg(case, record, **TRAIN)
+    model = _model(cfg).train()
+    optimizer = build_optimizer(cfg, model)
+    batch = [_training_input(record)]
+    parameters = dict(model.named_parameters())
+    with EventStorage(0):
+        # The slow cases only as far as their heads differ: the optimizer is the same.
+        for step in record["train_steps"][: 1 if case in (CASCADE, C4) else 3]:
+            losses = model(batch)
+            optimizer.zero_grad()
+            torch.stack(list(losses.values())).sum().backward()
+            assert set(losses) == set(step["losses"])
+            for name, expected in step["losses"].items():
+                assert losses[name].item() == pytest.approx(expected, rel=1e-4), name
+            for name, expected in step["grad_norms"].items():
+                gradient = parameters[name].grad
+                assert gradient is not None
+                assert gradient.norm().item() == pytest.approx(expected, rel=1e-3), name
+            optimizer.step()
