@@ -12,7 +12,7 @@ __all__ = ["colormap", "random_color", "random_colors"]
 # distance in CIELAB, lightness at half weight, in normal, protan and deutan vision (Machado et al. 2009).
 _HEX = (
     "D55E00 0072B2 F0E442 CC79A7 009E73 56B4E9 E69F00 5549FF E70055 9EFF6D 55F3FF F318C2 "
-    "AA5524 FFDB92 9E9EFF 9EB649 FF8692 C200DB 00FFC2 61C261 5579F3 C23179 AA4992 55FFE7"
+    "AA5524 FFDB92 9E9EFF 9EB649 FF8692 C200DB 00FFC2 61C261 5579F3 C23179 AA4992 8C8C00"
 )
 _COLORS = np.array([list(bytes.fromhex(color)) for color in _HEX.split()], dtype=np.float32)
 
