@@ -1,19 +1,13 @@
-"""What reaches the user when a data loader's worker fails."""
+"""What reaches the user when a data loader fails."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from cardamage.errors import CardamageError, TrainingError
+from cardamage.errors import TrainingError
 
 __all__ = ["next_batch"]
-
-# Torch raises the worker's exception again with its whole traceback as the message.
-_WORKER_MESSAGE = re.compile(
-    r"^Caught \w+ in .*worker process.*\n(?:.*\n)*?cardamage\.errors\.\w+: (.+)", re.DOTALL
-)
 
 
 def next_batch(batches: Iterator[Any]) -> Any:
@@ -23,24 +17,15 @@ def next_batch(batches: Iterator[Any]) -> Any:
         batches: an iterator over a data loader.
 
     Raises:
-        CardamageError: what a worker raised, as the one sentence it was.
         TrainingError: if there are no more batches, or a worker died.
     """
     try:
         return next(batches)
     except StopIteration:
-        raise TrainingError(
-            "The training data loader came to an end: it must repeat the data endlessly."
-        ) from None
-    except CardamageError as error:
-        match = _WORKER_MESSAGE.match(str(error))
-        if match is None:
-            raise
-        raise type(error)(match.group(1).strip()) from error
+        raise TrainingError("The training data loader came to an end: it must be endless.") from None
     except RuntimeError as error:
-        if "DataLoader worker" in str(error) and (
-            "exited unexpectedly" in str(error) or "killed" in str(error)
-        ):
+        message = str(error)
+        if "DataLoader worker" in message and ("exited unexpectedly" in message or "killed" in message):
             raise TrainingError(
                 "A data loader worker was killed, often for lack of memory: lower DATALOADER.NUM_WORKERS."
             ) from error

@@ -1,0 +1,226 @@
+"""Starting the processes of a job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from cardamage.errors import CardamageError, LaunchError
+from cardamage.utils import comm
+
+__all__ = ["DEFAULT_TIMEOUT", "explain_lost_rank", "launch"]
+
+DEFAULT_TIMEOUT = timedelta(minutes=10)
+"""How long a rank waits for the others: longer than the main process takes to score a large test set."""
+
+_LOST_PEER = (
+    "closed by peer",
+    "reset by peer",
+    "Connection refused",
+    "Timed out",
+    "timed out",
+    "Broken pipe",
+)
+
+
+def launch(
+    main_func: Callable[..., Any],
+    num_gpus_per_machine: int,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str | None = None,
+    args: Sequence[Any] = (),
+    timeout: timedelta = DEFAULT_TIMEOUT,
+) -> Any:
+    """Run a function in every process of a job.
+
+    Under ``torchrun`` this process is one of the job already, and the other arguments are torchrun's business
+    (gloo where there is no GPU). Otherwise a process is started for each GPU of this machine.
+
+    Args:
+        main_func: the function, called as ``main_func(*args)``.
+        num_gpus_per_machine: GPUs of this machine to use.
+        num_machines: machines of the job; launch on each of them.
+        machine_rank: which of them this is, from 0.
+        dist_url: where the processes meet, ``tcp://HOST:PORT``; ``auto`` on one machine finds a free port.
+        args: the function's arguments.
+        timeout: how long a process waits for the others before the job ends with an error.
+
+    Returns:
+        What the function returned, where it ran in this process.
+
+    Raises:
+        LaunchError: if the GPUs aren't there, the processes can't meet, or one of them died.
+    """
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        return _run_under_torchrun(main_func, args, timeout)
+    world_size = num_machines * num_gpus_per_machine
+    if world_size <= 1:
+        return main_func(*args)
+    _check_gpus(num_gpus_per_machine)
+    if dist_url in (None, "auto"):
+        if num_machines > 1:
+            raise LaunchError("--dist-url auto works on one machine only: give tcp://HOST:PORT of machine 0.")
+        dist_url = f"tcp://127.0.0.1:{_free_port()}"
+    context: Any = mp.start_processes(
+        _worker,
+        nprocs=num_gpus_per_machine,
+        args=(main_func, world_size, num_gpus_per_machine, machine_rank, dist_url, tuple(args), timeout),
+        join=False,
+        start_method="spawn",
+    )
+    with _forwarding_sigterm(context.pids()):
+        _join(context)
+    return None
+
+
+def _check_gpus(wanted: int) -> None:
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found == 0:
+        raise LaunchError(
+            f"--num-gpus {wanted} was asked for, but no GPU was found on this machine: leave --num-gpus out "
+            f"to train on the CPU, or start CPU processes with torchrun --nproc-per-node {wanted}."
+        )
+    if found < wanted:
+        raise LaunchError(
+            f"--num-gpus {wanted} was asked for, but this machine has {found}: use --num-gpus {found}."
+        )
+
+
+def _join(context: Any) -> None:
+    """Wait for the processes; one that dies takes the others with it."""
+    try:
+        while not context.join():
+            pass
+    except mp.ProcessExitedException as error:
+        if error.exit_code == 128 + signal.SIGTERM:
+            raise SystemExit(error.exit_code) from None
+        how = (
+            f"was killed by {error.signal_name}" if error.signal_name else f"left with code {error.exit_code}"
+        )
+        raise LaunchError(
+            f"Rank {error.error_index} {how}, so the job was ended: see its lines above, "
+            "then go on with --resume."
+        ) from None
+    except mp.ProcessRaisedException as error:
+        sentence = _sentence_in(str(error))
+        if sentence is None:
+            raise
+        raise LaunchError(f"Rank {error.error_index} stopped: {sentence}") from None
+
+
+def _sentence_in(message: str) -> str | None:
+    """Return the words of a CardamageError in a worker's traceback, None for other errors."""
+    last = message.strip().splitlines()[-1]
+    name, _, sentence = last.partition(": ")
+    return sentence if name.startswith("cardamage.errors.") else None
+
+
+@contextmanager
+def _forwarding_sigterm(processes: Sequence[int]) -> Iterator[None]:
+    """Pass SIGTERM on to the processes, which save a checkpoint, instead of dying and leaving them behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        for process in processes:
+            try:
+                os.kill(process, number)
+            except ProcessLookupError:
+                continue
+
+    previous = signal.signal(signal.SIGTERM, forward)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _run_under_torchrun(main_func: Callable[..., Any], args: Sequence[Any], timeout: timedelta) -> Any:
+    if int(os.environ["WORLD_SIZE"]) == 1:
+        return main_func(*args)
+    per_machine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    with _process_group(per_machine, local_rank, timeout, init_method="env://"):
+        return main_func(*args)
+
+
+def _worker(
+    local_rank: int,
+    main_func: Callable[..., Any],
+    world_size: int,
+    per_machine: int,
+    machine_rank: int,
+    dist_url: str,
+    args: tuple[Any, ...],
+    timeout: timedelta,
+) -> None:
+    rank = machine_rank * per_machine + local_rank
+    with _process_group(
+        per_machine, local_rank, timeout, init_method=dist_url, world_size=world_size, rank=rank
+    ):
+        main_func(*args)
+
+
+@contextmanager
+def _process_group(per_machine: int, local_rank: int, timeout: timedelta, **where: Any) -> Iterator[None]:
+    """Be in the job's process group for the length of a ``with`` block."""
+    has_gpus = torch.cuda.is_available() and torch.cuda.device_count() >= per_machine
+    if has_gpus:
+        torch.cuda.set_device(local_rank)
+    try:
+        dist.init_process_group("nccl" if has_gpus else "gloo", timeout=timeout, **where)
+    except Exception as error:
+        raise LaunchError(
+            f"The processes could not meet at {where['init_method']} ({_first_line(error)}): check that the "
+            "address is reachable and no earlier job still holds the port."
+        ) from error
+    comm.create_local_process_group(per_machine)
+    comm.synchronize()
+    with explain_lost_rank():
+        yield
+    dist.destroy_process_group()
+
+
+@contextmanager
+def explain_lost_rank() -> Iterator[None]:
+    """Turn the errors of talking to a dead rank into one sentence.
+
+    Raises:
+        LaunchError: if the block failed since another rank didn't answer.
+    """
+    try:
+        yield
+    except CardamageError:
+        raise
+    except RuntimeError as error:
+        lost = isinstance(error, dist.DistError) or any(words in str(error) for words in _LOST_PEER)
+        if not lost or comm.get_world_size() == 1:
+            raise
+        raise LaunchError(
+            f"Rank {comm.get_rank()} lost another rank of the job ({_first_line(error)}), so it ends: "
+            "see that rank's lines, then go on with --resume."
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return line[-120:].rstrip(". ")
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

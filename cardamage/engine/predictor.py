@@ -1,0 +1,126 @@
+"""Predicting on pictures in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+import torch
+
+from cardamage.catalog import Metadata, MetadataCatalog
+from cardamage.checkpoint import (
+    DetectionCheckpointer,
+    checkpoint_thing_classes,
+    num_classes_of,
+    read_checkpoint,
+)
+from cardamage.config import CfgNode
+from cardamage.data import transforms as T  # noqa: N812 (Detectron2's name for it)
+from cardamage.engine.setup import resolve_device
+from cardamage.errors import ConfigValueError, DataError
+from cardamage.modeling import build_model
+
+__all__ = ["DefaultPredictor"]
+
+
+class DefaultPredictor:
+    """A model with its weights, from pictures to predictions.
+
+    Pictures are resized as in evaluation. The number of classes follows from the weights unless the config
+    sets it.
+
+    Attributes:
+        cfg: the config in use.
+        model: the model, in eval mode.
+        metadata: of the first test dataset, else the weights' class names.
+        aug: the resizing.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        """Build the model and load ``MODEL.WEIGHTS``.
+
+        Args:
+            cfg: the full config, left as it is.
+
+        Raises:
+            CheckpointError: if the weights can't be read or don't fit.
+            ConfigValueError: if INPUT.FORMAT is neither RGB nor BGR.
+        """
+        self.cfg = cfg.clone()
+        self.cfg.defrost()
+        resolve_device(self.cfg)
+        names = _follow_weights(self.cfg)
+        self.input_format = self.cfg.INPUT.FORMAT
+        if self.input_format not in ("RGB", "BGR"):
+            raise ConfigValueError(f"INPUT.FORMAT is {self.input_format!r}: use RGB or BGR.")
+        self.metadata = _metadata(self.cfg, names)
+        self.model = build_model(self.cfg)
+        self.model.eval()
+        if self.cfg.MODEL.WEIGHTS:
+            DetectionCheckpointer(self.model).load(self.cfg.MODEL.WEIGHTS, strict=True)
+        shortest = self.cfg.INPUT.MIN_SIZE_TEST
+        self.aug = T.ResizeShortestEdge([shortest, shortest], self.cfg.INPUT.MAX_SIZE_TEST)
+
+    @overload
+    def __call__(self, original_image: np.ndarray) -> dict[str, Any]: ...
+
+    @overload
+    def __call__(self, original_image: Sequence[np.ndarray]) -> list[dict[str, Any]]: ...
+
+    @torch.no_grad()
+    def __call__(self, original_image: Any) -> Any:
+        """Predict on one picture or on several.
+
+        Args:
+            original_image: (H, W, 3) uint8 BGR, or a list of such, of any sizes.
+
+        Returns:
+            The model's output for the picture (``instances`` in its own pixels), or a list of them.
+
+        Raises:
+            DataError: if a picture has another shape.
+        """
+        if isinstance(original_image, np.ndarray):
+            return self.model([self.preprocess(original_image)])[0]
+        batch = [self.preprocess(image) for image in original_image]
+        return self.model(batch) if batch else []
+
+    def preprocess(self, image: np.ndarray) -> dict[str, Any]:
+        """Turn a picture into the model's input, as the test loader does.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+
+        Returns:
+            ``image`` (3, h, w) in INPUT.FORMAT's order, and the picture's ``height`` and ``width``.
+
+        Raises:
+            DataError: if it has another shape.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise DataError(f"A picture must have the shape (height, width, 3), not {tuple(image.shape)}.")
+        height, width = image.shape[:2]
+        if self.input_format == "RGB":
+            image = image[:, :, ::-1]
+        resized = self.aug.get_transform(image).apply_image(np.ascontiguousarray(image))
+        tensor = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1)))
+        return {"image": tensor, "height": height, "width": width}
+
+
+def _follow_weights(cfg: CfgNode) -> list[str] | None:
+    """Set the class count to the weights' unless the user set it, and return their class names."""
+    weights = cfg.MODEL.WEIGHTS
+    if not weights or "://" in weights:
+        return None
+    checkpoint = read_checkpoint(weights)
+    count = num_classes_of(checkpoint["model"])
+    if count and not cfg.is_explicit("MODEL.ROI_HEADS.NUM_CLASSES"):
+        cfg.set_derived("MODEL.ROI_HEADS.NUM_CLASSES", count)
+    return checkpoint_thing_classes(checkpoint)
+
+
+def _metadata(cfg: CfgNode, names: list[str] | None) -> Metadata:
+    if names:
+        return Metadata(name="predictions", thing_classes=names)
+    return MetadataCatalog.get(cfg.DATASETS.TEST[0]) if cfg.DATASETS.TEST else Metadata(name="predictions")

@@ -1,0 +1,203 @@
+"""What a run does before it builds anything."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from cardamage.config import CfgNode, validate_cfg
+from cardamage.data import prepare_datasets, resolve_num_classes
+from cardamage.errors import ConfigValueError, DataError, TrainingError
+from cardamage.utils import comm
+from cardamage.utils.env import collect_env_info, seed_all_rng
+from cardamage.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
+from cardamage.utils.files import atomic_write, ensure_writable_dir
+from cardamage.utils.logger import setup_logger
+
+__all__ = [
+    "check_disk_space",
+    "create_ddp_model",
+    "default_setup",
+    "default_writers",
+    "prepare_classes",
+    "resolve_device",
+    "save_config",
+]
+
+logger = logging.getLogger(__name__)
+
+
+def default_setup(cfg: CfgNode, args: argparse.Namespace | None = None) -> None:
+    """Prepare a run: output folder, logs, ``config.yaml``, random seed, device.
+
+    Args:
+        cfg: the full config; MODEL.DEVICE becomes ``cpu`` where there is no GPU and the user didn't set it.
+        args: the command's flags, for the log; ``eval_only`` is read.
+
+    Raises:
+        ConfigValueError: if a value can't be used, or a GPU is asked for that isn't there.
+        TrainingError: if the output folder can't be written.
+    """
+    validate_cfg(cfg)
+    rank = comm.get_rank()
+    if cfg.OUTPUT_DIR:
+        _make_output_dir(cfg.OUTPUT_DIR)
+    setup_logger(cfg.OUTPUT_DIR or None, distributed_rank=rank, name="fvcore")
+    setup_logger(cfg.OUTPUT_DIR or None, distributed_rank=rank)
+    logger.info("Rank %d of %d", rank, comm.get_world_size())
+    logger.info("Environment:\n%s", collect_env_info())
+    if args is not None:
+        logger.info("Command line arguments: %s", args)
+    resolve_device(cfg)
+    logger.info("Config:\n%s", cfg.dump())
+    save_config(cfg)
+    # Ranks draw different numbers, each run of a seed the same ones.
+    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
+    if not getattr(args, "eval_only", False):
+        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+    if cfg.FLOAT32_PRECISION and torch.cuda.is_available():
+        torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
+        torch.backends.cudnn.allow_tf32 = cfg.FLOAT32_PRECISION != "highest"
+
+
+def _make_output_dir(folder: str) -> None:
+    """Prove on process 0 that the folder takes files; all ranks stop together if it doesn't."""
+    problem = ""
+    if comm.is_main_process():
+        try:
+            ensure_writable_dir(folder)
+        except TrainingError as error:
+            problem = str(error)
+    problem = comm.all_gather(problem)[0]
+    if problem:
+        raise TrainingError(problem)
+
+
+def save_config(cfg: CfgNode) -> None:
+    """Write ``config.yaml`` to the output folder, from process 0."""
+    if comm.is_main_process() and cfg.OUTPUT_DIR:
+        with atomic_write(Path(cfg.OUTPUT_DIR) / "config.yaml") as file:
+            file.write(cfg.dump())
+
+
+def resolve_device(cfg: CfgNode) -> None:
+    """Fall back to the CPU where there is no GPU and the user didn't ask for one.
+
+    Args:
+        cfg: MODEL.DEVICE is set.
+
+    Raises:
+        ConfigValueError: if the user set a CUDA device and there is none.
+    """
+    if not str(cfg.MODEL.DEVICE).startswith("cuda") or torch.cuda.is_available():
+        return
+    if cfg.is_explicit("MODEL.DEVICE"):
+        raise ConfigValueError(
+            f"MODEL.DEVICE is {cfg.MODEL.DEVICE}, but torch finds no GPU: "
+            "set MODEL.DEVICE cpu or leave it out."
+        )
+    _set_derived(cfg, "MODEL.DEVICE", "cpu")
+    logger.info("No GPU was found: running on the CPU.")
+
+
+def prepare_classes(cfg: CfgNode, eval_only: bool = False) -> list[str]:
+    """Read the datasets and let MODEL.ROI_HEADS.NUM_CLASSES follow from them.
+
+    Args:
+        cfg: DATASETS is read; NUM_CLASSES is set unless the user set it.
+        eval_only: whether the training sets may be missing: class names then come from the test sets.
+
+    Returns:
+        The class names; [] where the config names no datasets.
+
+    Raises:
+        ConfigError: if the user's NUM_CLASSES isn't the data's.
+        DataError: if a dataset can't be used.
+    """
+    if not cfg.DATASETS.TRAIN and not cfg.DATASETS.TEST:
+        return []
+    try:
+        classes = prepare_datasets(cfg)
+    except DataError as error:
+        if not eval_only or not cfg.DATASETS.TRAIN or not cfg.DATASETS.TEST:
+            raise
+        test_only = cfg.clone()
+        test_only.defrost()
+        test_only.DATASETS.TRAIN = ()
+        classes = prepare_datasets(test_only)
+        logger.warning("Classes are those of the test data, since the training data can't be read: %s", error)
+    frozen = cfg.is_frozen()
+    cfg.defrost()
+    resolve_num_classes(cfg, classes)
+    if frozen:
+        cfg.freeze()
+    return list(classes)
+
+
+def _set_derived(cfg: CfgNode, key: str, value: Any) -> None:
+    frozen = cfg.is_frozen()
+    cfg.defrost()
+    cfg.set_derived(key, value)
+    if frozen:
+        cfg.freeze()
+
+
+def check_disk_space(folder: str, needed: int) -> None:
+    """Refuse to start a training whose first checkpoint won't fit on the disk.
+
+    Args:
+        folder: the output folder.
+        needed: the size of a checkpoint in bytes.
+
+    Raises:
+        TrainingError: if there is less space.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise TrainingError(
+            f"The output folder '{folder}' has {free / 2**20:.0f} MiB free, but a checkpoint takes about "
+            f"{needed / 2**20:.0f} MiB: free some space or set OUTPUT_DIR elsewhere."
+        )
+
+
+def default_writers(output_dir: str, max_iter: int | None = None) -> list[EventWriter]:
+    """Return the writers of a run: log lines, ``metrics.json`` and TensorBoard.
+
+    Args:
+        output_dir: where the files go.
+        max_iter: the iteration that the time left is counted to.
+    """
+    os.makedirs(output_dir, exist_ok=True)
+    return [
+        CommonMetricPrinter(max_iter),
+        JSONWriter(os.path.join(output_dir, "metrics.json")),
+        TensorboardXWriter(output_dir),
+    ]
+
+
+def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwargs: Any) -> nn.Module:
+    """Wrap a model for training in several processes; a job of one gets it back as it is.
+
+    Args:
+        model: the model, on this process's device.
+        fp16_compression: whether gradients travel in float16.
+        kwargs: of ``DistributedDataParallel``.
+    """
+    if comm.get_world_size() == 1:
+        return model
+    if "device_ids" not in kwargs and next(model.parameters()).is_cuda:
+        kwargs["device_ids"] = [comm.get_local_rank()]
+    wrapped = DistributedDataParallel(model, **kwargs)
+    if fp16_compression:
+        from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+
+        wrapped.register_comm_hook(state=None, hook=default_hooks.fp16_compress_hook)
+    return wrapped

@@ -1,0 +1,59 @@
+"""Evaluating a model on every test dataset of a config."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from cardamage.config import CfgNode
+from cardamage.errors import EvaluationError
+from cardamage.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format
+from cardamage.utils import comm
+
+__all__ = ["test_datasets"]
+
+logger = logging.getLogger(__name__)
+
+
+def test_datasets(
+    builder: Any,
+    cfg: CfgNode,
+    model: nn.Module,
+    evaluators: DatasetEvaluator | Sequence[DatasetEvaluator] | None,
+) -> dict[str, Any]:
+    """Evaluate a model on the datasets of ``DATASETS.TEST``.
+
+    Args:
+        builder: has ``build_test_loader(cfg, name)`` and ``build_evaluator(cfg, name)``.
+        cfg: the full config.
+        model: the model.
+        evaluators: one for each dataset; None builds them.
+
+    Returns:
+        Results by dataset, or those of the only one.
+
+    Raises:
+        EvaluationError: if there aren't as many evaluators as datasets.
+    """
+    names = list(cfg.DATASETS.TEST)
+    if isinstance(evaluators, DatasetEvaluator):
+        evaluators = [evaluators]
+    if evaluators is not None and len(evaluators) != len(names):
+        raise EvaluationError(f"{len(evaluators)} evaluators were given for {len(names)} datasets in TEST.")
+    results: dict[str, Any] = {}
+    for index, name in enumerate(names):
+        loader = builder.build_test_loader(cfg, name)
+        try:
+            evaluator = evaluators[index] if evaluators else builder.build_evaluator(cfg, name)
+        except NotImplementedError:
+            logger.warning("There is no evaluator: override build_evaluator, or give evaluators to test().")
+            results[name] = {}
+            continue
+        results[name] = inference_on_dataset(model, loader, evaluator)
+        if comm.is_main_process():
+            logger.info("Results on %s:", name)
+            print_csv_format(results[name])
+    return next(iter(results.values())) if len(results) == 1 else results

@@ -1,0 +1,83 @@
+#!/usr/bin/env python
+"""Train or evaluate Mask R-CNN: Detectron2's flags, then config keys and values."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from cardamage.engine import default_argument_parser
+from cardamage.utils.cli import run
+
+
+def setup(args: argparse.Namespace) -> Any:
+    """Return the config of the flags, with the run's folder and logs prepared."""
+    from cardamage.config import get_cfg
+    from cardamage.engine import default_setup
+
+    cfg = get_cfg()
+    if args.config_file:
+        cfg.merge_from_file(args.config_file)
+    cfg.merge_from_list(args.opts)
+    cfg.freeze()
+    default_setup(cfg, args)
+    return cfg
+
+
+def make_trainer_class() -> Any:
+    """Return the trainer, with COCO evaluation; importing its parts takes seconds."""
+    from cardamage.config import CfgNode
+    from cardamage.engine import DefaultTrainer
+    from cardamage.evaluation import COCOEvaluator
+
+    class Trainer(DefaultTrainer):
+        @classmethod
+        def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> COCOEvaluator:
+            output_dir = os.path.join(cfg.OUTPUT_DIR, "inference")
+            return COCOEvaluator(
+                dataset_name, output_dir=output_dir, max_dets_per_image=cfg.TEST.DETECTIONS_PER_IMAGE
+            )
+
+    return Trainer
+
+
+def evaluate(trainer: Any, cfg: Any, resume: bool) -> dict[str, Any]:
+    """Evaluate ``MODEL.WEIGHTS``, or with ``resume`` the last checkpoint of the output folder."""
+    from cardamage.checkpoint import DetectionCheckpointer
+    from cardamage.engine.setup import prepare_classes
+    from cardamage.evaluation import verify_results
+    from cardamage.utils import comm
+
+    classes = prepare_classes(cfg, eval_only=True)
+    model = trainer.build_model(cfg)
+    checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR, thing_classes=classes)
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume, strict=True)
+    results: dict[str, Any] = trainer.test(cfg, model)
+    if comm.is_main_process():
+        verify_results(cfg, results)
+    return results
+
+
+def main(args: argparse.Namespace) -> None:
+    """Train, or evaluate with ``--eval-only``, in one process of the job."""
+    cfg = setup(args)
+    trainer_class = make_trainer_class()
+    if args.eval_only:
+        evaluate(trainer_class, cfg, args.resume)
+        return
+    trainer = trainer_class(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    trainer.train()
+
+
+def invoke_main() -> None:
+    """Start the processes that the flags ask for."""
+    args = default_argument_parser().parse_args()
+    from cardamage.engine import launch
+
+    launch(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, (args,))
+
+
+if __name__ == "__main__":
+    run(invoke_main)
