@@ -1,0 +1,79 @@
+"""The command as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+SQUARE = [[10, 10], [20, 10], [20, 20], [10, 20]]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(10):
+        Image.new("RGB", (60, 40)).save(folder / f"{i}.jpg")
+        put_labels(folder, i, [{"label": "scratch" if i % 5 else "dent", "points": SQUARE}])
+    return folder
+
+
+def put_labels(folder: Path, number: int, shapes: list[dict[str, Any]]) -> None:
+    content = {"shapes": shapes, "imagePath": f"{number}.jpg", "imageHeight": 40, "imageWidth": 60}
+    (folder / f"{number}.json").write_text(json.dumps(content))
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "tools/labelme2coco.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=_environment(), check=False)
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def test_split_table_and_files(photos: Path, tmp_path: Path) -> None:
+    put_labels(photos, 3, [{"label": "scratch", "points": SQUARE}, {"label": "dent", "points": SQUARE[:2]}])
+    done = run(photos, "-o", tmp_path / "coco", "--split", 0.8, 0.2, "--seed", 1)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["class", "train", "val"] in lines
+    assert ["objects", "8", "2"] in lines
+    assert ["images", "8", "2"] in lines
+    assert f"{photos}/3.json, shape 1 ('dent'): dropped, its polygon has 2 points and needs 3." in done.stdout
+    train, val = tmp_path / "coco/annotations/train.json", tmp_path / "coco/annotations/val.json"
+    assert f"coco:{val}@{photos}" in done.stdout
+    coco = json.loads(train.read_text())
+    assert [c["name"] for c in coco["categories"]] == ["dent", "scratch"]
+    assert all((photos / image["file_name"]).is_file() for image in coco["images"])
+    assert sorted(p.name for p in train.parent.iterdir()) == ["train.json", "val.json"]
+
+
+def test_order_of_classes_from_a_file(photos: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("__ignore__\nscratch\n\ndent\n")
+    assert run(photos, "-o", tmp_path / "coco", "--labels", labels).returncode == 0
+    coco = json.loads((tmp_path / "coco/annotations/all.json").read_text())
+    assert coco["categories"] == [{"id": 1, "name": "scratch"}, {"id": 2, "name": "dent"}]
+
+
+def test_bad_input_is_one_sentence(photos: Path, tmp_path: Path) -> None:
+    for i in (2, 7):
+        (photos / f"{i}.jpg").unlink()
+    done = run(photos, "-o", tmp_path / "coco")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"error: 2 of 10 images do not exist: {photos}/2.jpg, {photos}/7.jpg."
+    )
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "coco").exists()
