@@ -20,11 +20,14 @@ from cardamage.config import CfgNode, get_cfg
 from cardamage.data import build_detection_train_loader, prepare_datasets, read_record_image
 from cardamage.data.detection_utils import convert_image_to_rgb
 from cardamage.errors import ConfigValueError
+from cardamage.structures import BoxMode, Instances
 from cardamage.utils import cli
 from cardamage.utils.env import seed_all_rng
 from cardamage.utils.files import ensure_writable_dir
 from cardamage.utils.logger import setup_logger
 from cardamage.visualization import Visualizer
+
+XYXY = BoxMode.XYXY_ABS
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -81,18 +84,17 @@ def draw_annotations(cfg: CfgNode) -> Iterator[tuple[str, Any]]:
 def draw_samples(cfg: CfgNode) -> Iterator[tuple[str, Any]]:
     """Yield, without end, file names and augmented images with what is left of their annotations."""
     metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
-    names = metadata.get("thing_classes")
     for (sample,) in build_detection_train_loader(cfg):
         image = convert_image_to_rgb(sample["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
-        fields = sample["instances"].get_fields()
-        labels = [names[k] if names else str(k) for k in fields["gt_classes"].tolist()]
-        visualizer = Visualizer(image, metadata)
-        yield (
-            sample["file_name"],
-            visualizer.overlay_instances(
-                boxes=fields["gt_boxes"], masks=fields.get("gt_masks"), labels=labels
-            ),
-        )
+        yield sample["file_name"], Visualizer(image, metadata).draw_dataset_dict(_record(sample["instances"]))
+
+
+def _record(instances: Instances) -> dict[str, Any]:
+    """Training targets as a dataset dict, so that both sources are drawn alike."""
+    masks = instances.gt_masks if instances.has("gt_masks") else itertools.repeat(None)
+    rows = zip(instances.gt_boxes.tensor.tolist(), instances.gt_classes.tolist(), masks, strict=False)
+    keys = ("bbox", "category_id", "segmentation")
+    return {"annotations": [{**dict(zip(keys, row, strict=True)), "bbox_mode": XYXY} for row in rows]}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -100,7 +100,7 @@ def print_instances_class_histogram(dataset_dicts: Iterable[Record], class_names
 
 def _histogram_table(class_names: Sequence[str], counts: np.ndarray) -> str:
     """Three classes to a row, so that many classes still fit a screen."""
-    shown = [name if len(name) <= 13 else name[:11] + ".." for name in class_names]
+    shown = [name if len(name) <= 20 else name[:18] + ".." for name in class_names]
     cells = list(zip(shown, counts.tolist(), strict=True))
     if len(cells) > 1:
         cells.append(("total", int(counts.sum())))

@@ -16,7 +16,7 @@ from cardamage.catalog import DatasetCatalog, MetadataCatalog
 from cardamage.data import selection
 from cardamage.errors import ConfigValueError, DataError
 
-CLASSES = ["dent", "scratch", "a_class_with_a_long_name"]
+CLASSES = ["dent", "scratch", "a_class_with_a_very_long_name"]
 
 
 def _image(name: str, classes: list[int], **extra: Any) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def test_the_histogram_counts_what_is_no_crowd(caplog: pytest.LogCaptureFixture)
     counts = dict(zip(cells[0::2], cells[1::2], strict=True))
     assert counts["bump"] == "2"
     assert counts["scratch"] == "1"
-    assert counts["a_class_wit.."] == "1"
+    assert counts["a_class_with_a_ver.."] == "1"
     assert counts["total"] == "4"
 
 

@@ -64,15 +64,20 @@ def test_annotations_are_drawn_over_each_image(tool: ModuleType, dataset: str, t
     assert (marked[55, 85] == 90).all()
 
 
-def test_samples_are_drawn_as_the_loader_gives_them(tool: ModuleType, dataset: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["polygon", "bitmask", "box"])
+def test_samples_are_drawn_as_the_loader_gives_them(
+    tool: ModuleType, dataset: str, tmp_path: Path, kind: str
+) -> None:
     runs = []
+    keys = ["MODEL.MASK_ON", "False"] if kind == "box" else ["INPUT.MASK_FORMAT", kind]
     for name in ("a", "b"):
         out = tmp_path / name
         arguments = ["--source", "dataloader", "--dataset", dataset, "--output-dir", str(out), "--limit", "5"]
-        tool.main([*arguments, "--seed", "3", "--opts", "INPUT.MIN_SIZE_TRAIN", "(30, 120)"])
+        tool.main([*arguments, "--seed", "3", "--opts", "INPUT.MIN_SIZE_TRAIN", "(30, 120)", *keys])
         runs.append([cv2.imread(str(path)) for path in sorted(out.iterdir())])
     assert len(runs[0]) == 5  # the loader goes on after the two images with damage
     assert {picture.shape[0] for picture in runs[0]} <= {30, 120}
+    assert all((picture != 90).any() for picture in runs[0])
     assert all((first == second).all() for first, second in zip(*runs, strict=True))
 
 
