@@ -18,9 +18,10 @@ __all__ = ["prepare_datasets", "resolve_num_classes"]
 logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
+_WEIGHTS = "the weights"
 
 
-def prepare_datasets(cfg: CfgNode) -> list[str]:
+def prepare_datasets(cfg: CfgNode, thing_classes: Sequence[str] | None = None) -> list[str]:
     """Read all datasets of a config and make them agree on their classes.
 
     The class list that counts is the longest of the TRAIN sets' (the first of equals), or of the TEST sets'
@@ -30,6 +31,7 @@ def prepare_datasets(cfg: CfgNode) -> list[str]:
 
     Args:
         cfg: DATASETS, MODEL.MASK_ON and INPUT.CHECK_IMAGES are read.
+        thing_classes: the class list that counts instead, such as that of the weights to evaluate.
 
     Returns:
         The class names by contiguous id; empty where no set has names and NUM_CLASSES is explicit.
@@ -49,7 +51,10 @@ def prepare_datasets(cfg: CfgNode) -> list[str]:
     named = [found for found in sets.values() if found.classes is not None]
     if len(named) < len(sets):
         return _without_names(cfg, [name for name in names if sets[name].classes is None])
-    reference = max((sets[name] for name in train or test), key=lambda found: len(found.classes or ()))
+    if thing_classes is not None:
+        reference = _Set(_WEIGHTS, [], Metadata(thing_classes=list(thing_classes)))
+    else:
+        reference = max((sets[name] for name in train or test), key=lambda found: len(found.classes or ()))
     for found in sets.values():
         _check_ids(found)
         _align(found, reference)
@@ -167,9 +172,13 @@ def _align(found: _Set, reference: _Set) -> None:
 def _disagreement(name: str, found: _Set, reference: _Set) -> str:
     known = reference.classes or []
     hint = did_you_mean(name, known) or "."
+    if reference.name == _WEIGHTS:
+        other = "the weights have"
+    else:
+        other = f"dataset {reference.name!r} has"
     return (
-        f"Dataset {found.name!r} has objects of class {name!r}, but dataset {reference.name!r} has "
-        f"the classes {', '.join(known)}{hint}"
+        f"Dataset {found.name!r} has objects of class {name!r}, "
+        f"but {other} the classes {', '.join(known)}{hint}"
     )
 
 

@@ -127,6 +127,17 @@ def test_disagreement_names_both_and_the_closest_class(add: Adder) -> None:
     )
 
 
+def test_classes_of_the_weights_count_where_given(add: Adder) -> None:
+    test = add("p_test", ["scratch", "dent"], [0, 1])
+    assert prepare_datasets(config(test=[test]), ["dent", "crack", "scratch"]) == ["dent", "crack", "scratch"]
+    assert ids_of(test) == [2, 0]
+    with pytest.raises(DataError) as caught:
+        prepare_datasets(config(test=[test]), ["dent", "wheel"])
+    assert str(caught.value) == (
+        "Dataset 'p_test' has objects of class 'scratch', but the weights have the classes dent, wheel."
+    )
+
+
 def test_unknown_class_without_objects_is_let_be(add: Adder, caplog: pytest.LogCaptureFixture) -> None:
     train = add("p_train", ["dent"], [0])
     test = add("p_test", ["wheel", "dent"], [1])

@@ -166,7 +166,7 @@ def _content(name: str) -> dict[str, Any]:
         raise DataError(
             f"The COCO file {name} has no 'categories', so its classes have no names; export it with them."
         )
-    content.setdefault("annotations", [])
+    content["annotations"] = content.get("annotations") or []
     return content
 
 
@@ -265,7 +265,7 @@ def _raw(annotation: dict[str, Any], place: str, extra_keys: Sequence[str]) -> R
     segmentation = unpacked(annotation.get("segmentation"))
     if isinstance(segmentation, dict):
         raw.rle = segmentation
-    elif segmentation:
+    elif isinstance(segmentation, list) and segmentation:
         nested = isinstance(segmentation[0], (list, tuple))
         raw.polygons = segmentation if nested else [segmentation]
     return raw

@@ -84,7 +84,7 @@ def read_labelme_folder(folder: str | os.PathLike[str]) -> list[LabelmeFile]:
     files, others = [], []
     for path in paths:
         content = read_json(path, "Labelme file")
-        if isinstance(content, dict) and isinstance(content.get("shapes"), list):
+        if _is_labelme(content):
             files.append(LabelmeFile(path, content, root))
         else:
             others.append(path)
@@ -95,9 +95,14 @@ def read_labelme_folder(folder: str | os.PathLike[str]) -> list[LabelmeFile]:
     return files
 
 
+def _is_labelme(content: Any) -> bool:
+    shapes = content.get("shapes") if isinstance(content, dict) else None
+    return isinstance(shapes, list) and all(isinstance(shape, dict) for shape in shapes)
+
+
 def labelme_classes(files: Sequence[LabelmeFile]) -> list[str]:
     """Return all labels in use, sorted by name."""
-    return sorted({_label(shape) for file in files for shape in file.shapes} - {IGNORED_LABEL})
+    return sorted({_label(shape) for file in files for shape in file.shapes} - {IGNORED_LABEL, ""})
 
 
 def load_labelme(
@@ -151,6 +156,10 @@ def _annotations(
     file: LabelmeFile, size: tuple[int, int], ids: dict[str, int], line_width: float, report: AnnotationReport
 ) -> Iterator[dict[str, Any]]:
     for label, indices in _objects(file):
+        if not label:
+            report.read += 1
+            report.add("dropped", "its label is empty", file.place(indices[0]))
+            continue
         category = _category(file, indices[0], label, ids)
         usable = []
         for index in indices:
@@ -172,12 +181,14 @@ def _objects(file: LabelmeFile) -> list[tuple[str, list[int]]]:
     for index, shape in enumerate(file.shapes):
         label, group = _label(shape), shape.get("group_id")
         if label != IGNORED_LABEL:
-            groups[label, ("group", group) if group is not None else ("alone", index)].append(index)
+            grouped = label and group is not None
+            groups[label, ("group", group) if grouped else ("alone", index)].append(index)
     return [(label, indices) for (label, _), indices in groups.items()]
 
 
 def _label(shape: dict[str, Any]) -> str:
-    return str(shape.get("label", "")).strip()
+    label = shape.get("label")
+    return "" if label is None else str(label).strip()
 
 
 def _category(file: LabelmeFile, index: int, label: str, ids: dict[str, int]) -> int:

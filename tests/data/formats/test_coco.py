@@ -251,3 +251,15 @@ def test_register_coco_instances_reads_nothing_yet(tmp_path: Path) -> None:
         DatasetCatalog.get(name)
     DatasetCatalog.remove(name)
     MetadataCatalog.remove(name)
+
+
+@pytest.mark.parametrize("annotations", [None, []])
+def test_file_without_annotations(write: Writer, annotations: Any) -> None:
+    assert read_coco(write(coco(annotations=annotations))).dicts[0]["annotations"] == []
+
+
+@pytest.mark.parametrize("segmentation", [5, "x", [], None])
+def test_outline_that_is_none_leaves_the_box(write: Writer, segmentation: Any) -> None:
+    (record,) = read_coco(write(changed(segmentation=segmentation))).dicts
+    assert "segmentation" not in record["annotations"][0]
+    assert record["annotations"][0]["bbox"] == [10.0, 10.0, 20.0, 20.0]

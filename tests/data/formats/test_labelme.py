@@ -265,3 +265,12 @@ def test_size_is_read_from_the_picture_where_the_file_does_not_say(tmp_path: Pat
     (tmp_path / "a.jpg").write_bytes(encoded(noise(), "JPEG"))
     record = picture_of(tmp_path)
     assert (record["height"], record["width"]) == SIZE
+
+
+@pytest.mark.parametrize("label", ["", "  ", None])
+def test_shape_without_label_is_named(tmp_path: Path, label: str | None) -> None:
+    path = write(tmp_path, shape(SQUARE), {**shape(SQUARE), "label": label})
+    report = AnnotationReport("x")
+    (record,), classes = load_labelme(tmp_path, report=report)
+    assert (len(record["annotations"]), classes) == (1, ["dent"])
+    assert [f.sentence for f in report.findings] == [f"{path}, shape 1 (''): dropped, its label is empty."]

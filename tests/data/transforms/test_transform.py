@@ -205,7 +205,7 @@ def test_color_transforms_leave_geometry_alone() -> None:
 def test_transforms_can_be_pickled() -> None:
     transform = T.TransformList(
         [T.ResizeTransform(4, 5, 8, 10), T.CropTransform(0, 0, 3, 3), T.HFlipTransform(3)]
-    )  # noqa: E501
+    )
     points = np.array([[1.0, 2.0]])
     copied = pickle.loads(pickle.dumps(transform.transforms))
     wanted = transform.apply_coords(points.copy())
