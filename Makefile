@@ -43,7 +43,7 @@ demo-data: $(VENV)/installed
 	@rm -rf $(addprefix $(DEMO)/,images annotations inference predictions metrics.json log.txt last_checkpoint)
 	@rm -f $(DEMO)/model_*.pth $(DEMO)/events.out.*
 	$(BIN)/python datasets/make_demo.py --output $(DEMO)/images --num $(DEMO_PICTURES) --seed $(DEMO_SEED)
-	$(BIN)/python tools/labelme2coco.py $(DEMO)/images --output $(DEMO)/annotations --split 0.8 0.2
+	$(BIN)/python tools/labelme2coco.py $(DEMO)/images --output $(DEMO) --split 0.8 0.2
 
 demo-train: demo-data
 	$(BIN)/python train_net.py --config-file $(DEMO_CONFIG) OUTPUT_DIR $(DEMO) \

@@ -98,6 +98,16 @@ def scratch_color(pen: Pen) -> Color:
     return tone((214, 218, 222), pen.rng.uniform(0.85, 1.05))
 
 
+def scratch_taper(count: int) -> Points:
+    """Return the share of a scratch's width at ``count`` points along it."""
+    return np.sqrt(np.clip(np.minimum(np.linspace(0, 12, count), np.linspace(12, 0, count)), 0.2, 1))
+
+
+def scratch_band(line: Points, width: float) -> Points:
+    """Return the outline of a scratch along a line."""
+    return ribbon(line, width * scratch_taper(len(line)))
+
+
 def scratch(pen: Pen, line: Points, width: float) -> Damage:
     """Scrape a band along ``line``: one line up to 4 pixels, a bundle of parallel strokes above.
 
@@ -108,8 +118,8 @@ def scratch(pen: Pen, line: Points, width: float) -> Damage:
     """
     canvas, rng = pen.canvas, pen.rng
     color = scratch_color(pen)
-    taper = np.sqrt(np.clip(np.minimum(np.linspace(0, 12, len(line)), np.linspace(12, 0, len(line))), 0.2, 1))
-    band = ribbon(line, width * taper)
+    taper = scratch_taper(len(line))
+    band = scratch_band(line, width)
     if width <= 4.2:
         canvas.paint(band, color, 0.92)
         core = ribbon(line, np.maximum(width * 0.3 * taper, 0.7))

@@ -99,6 +99,19 @@ def area(points: Points) -> float:
     return float(0.5 * np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
 
 
+def crosses_itself(points: Points) -> bool:
+    """Tell whether two edges of a closed outline cross."""
+    ends = np.roll(points, -1, axis=0)
+
+    def side(p: Points) -> Points:
+        """Tell on which side of each edge (rows) each point (columns) lies."""
+        along, to = (ends - points)[:, None], p[None] - points[:, None]
+        return np.sign(along[..., 0] * to[..., 1] - along[..., 1] * to[..., 0])
+
+    apart = side(points) * side(ends) < 0
+    return bool((apart & apart.T).any())
+
+
 def outline_mask(polygons: list[Points], height: int, width: int, scale: float = 1.0) -> NDArray[np.uint8]:
     """Fill closed outlines given in continuous pixel coordinates.
 

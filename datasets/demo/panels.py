@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .damage import Damage, Pen, crack, crack_lines, dent, scratch, scratch_line
-from .geometry import Points, area, blob, outline_mask
+from .damage import Damage, Pen, crack, crack_lines, dent, scratch, scratch_band, scratch_line
+from .geometry import Points, area, blob, crosses_itself, outline_mask
 from .paint_car import BODY, BUMPER, LAMP, WHEEL, Site
 
 TRIES = 30
@@ -94,7 +94,8 @@ class Place:
             return None
         line = self.lift(path)
         width = rng.uniform(2.6, 4.0) if rng.random() < 0.33 else rng.uniform(6.5, 12.0)
-        if np.ptp(line, axis=0).max() < 24 or not self.free([line]):
+        band = scratch_band(line, float(width))
+        if np.ptp(line, axis=0).max() < 24 or crosses_itself(band) or not self.free([line]):
             return None
         return scratch(self.frame.pen, line, float(width))
 
