@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from cardamage.engine.prediction_inputs import find_inputs
 from cardamage.errors import ConfigValueError
 from cardamage.utils import cli
 from cardamage.utils.logger import setup_logger
@@ -44,22 +45,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigValueError(f"--threshold is a score from 0 to 1, not {args.threshold:g}.")
     if args.batch_size < 1:
         raise ConfigValueError(f"--batch-size must be 1 or more, not {args.batch_size}.")
+    files = find_inputs(args.input, skip=Path(args.output))
     # After the arguments are known to be good: these take seconds to import.
     from cardamage.config import get_cfg
     from cardamage.engine import DefaultPredictor
-    from cardamage.engine.prediction import find_inputs, predict_files, setup_prediction
+    from cardamage.engine.prediction import predict_files
 
     setup_logger()
-    files = find_inputs(args.input, skip=Path(args.output))
     cfg = get_cfg()
     cfg.merge_from_file(args.config_file)
     cfg.merge_from_list(args.opts)
-    metadata = setup_prediction(cfg, args.weights, args.threshold)
+    cfg.MODEL.WEIGHTS = args.weights
+    cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = args.threshold
     predictor = DefaultPredictor(cfg)
-    predictor.model.mask_output = "rle"  # large photos would need gigabytes for full-size masks
-    report = predict_files(
-        predictor, files, args.output, metadata, threshold=args.threshold, batch_size=args.batch_size
-    )
+    # Large photos would need gigabytes for full-size masks.
+    setattr(predictor.model, "mask_output", "rle")  # noqa: B010 (to the type checker, a submodule)
+    limits = {"threshold": args.threshold, "batch_size": args.batch_size}
+    report = predict_files(predictor, files, args.output, predictor.metadata, **limits)
     print(
         f"Found {report.objects} objects in {report.images} photos and {report.frames} video frames; "
         f"see {report.output} and predictions.json in it."

@@ -17,11 +17,11 @@ from cardamage.errors import DataError
 from cardamage.structures import Instances
 from cardamage.utils.files import atomic_write, ensure_writable_dir
 
+from .prediction_inputs import VIDEO_SUFFIXES, find_inputs
 from .prediction_records import Predictor, batched, describe_instances, draw_instances, keep_above
-from .prediction_setup import VIDEO_SUFFIXES, find_inputs, setup_prediction
 from .video_prediction import predict_video
 
-__all__ = ["PredictionReport", "find_inputs", "predict_files", "setup_prediction"]
+__all__ = ["PredictionReport", "find_inputs", "predict_files"]
 
 
 @dataclass

@@ -123,4 +123,10 @@ def _follow_weights(cfg: CfgNode) -> list[str] | None:
 def _metadata(cfg: CfgNode, names: list[str] | None) -> Metadata:
     if names:
         return Metadata(name="predictions", thing_classes=names)
-    return MetadataCatalog.get(cfg.DATASETS.TEST[0]) if cfg.DATASETS.TEST else Metadata(name="predictions")
+    for dataset in cfg.DATASETS.TEST[:1]:
+        try:
+            return MetadataCatalog.get(dataset)
+        except DataError:
+            # An ad-hoc dataset is read for its class names; whoever only predicts needn't have it.
+            break
+    return Metadata(name="predictions")
