@@ -29,8 +29,10 @@ from cardamage.data.transforms.augment_geometry import (
     RandomApply,
     RandomExtent,
     RandomFlip,
-    RandomResize,
     RandomRotation,
+)
+from cardamage.data.transforms.augment_resize import (
+    RandomResize,
     Resize,
     ResizeScale,
     ResizeShortestEdge,
