@@ -15,7 +15,7 @@ from tabulate import tabulate
 
 logger = logging.getLogger(__name__)
 
-_PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "Pillow", "pycocotools", "fvcore")
+_PACKAGES = ("torchvision", "numpy", "opencv-python-headless", "Pillow", "pycocotools", "fvcore")
 _NUMPY_SEED_LIMIT = 2**32
 
 
@@ -43,6 +43,8 @@ def collect_env_info() -> str:
         ("platform", platform.platform()),
         ("python", sys.version.split()[0]),
         ("cardamage", _version("cardamage")),
+        # The module knows which CUDA it was built for, the installed package's record may not.
+        ("torch", torch.__version__),
         *((name, _version(name)) for name in _PACKAGES),
         ("CPU cores", str(os.cpu_count())),
         ("CPU capability", torch.backends.cpu.get_cpu_capability()),

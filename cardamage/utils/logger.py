@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -174,8 +174,3 @@ def create_small_table(small_dict: Mapping[str, Any]) -> str:
         stralign="center",
         numalign="center",
     )
-
-
-def create_table(rows: Iterable[Iterable[Any]], headers: Iterable[str]) -> str:
-    """Return a Markdown table with numbers to three decimals."""
-    return tabulate([list(row) for row in rows], headers=list(headers), tablefmt="pipe", floatfmt=".3f")

@@ -1,0 +1,136 @@
+"""Norms, convolutions and ROIAlign do what their torch counterparts do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from cardamage.layers import (
+    CNNBlockBase,
+    Conv2d,
+    DeformConv,
+    FrozenBatchNorm2d,
+    ModulatedDeformConv,
+    ROIAlign,
+    ShapeSpec,
+    cat,
+    cross_entropy,
+    get_norm,
+)
+
+
+def _trained_norm(seed: int) -> nn.BatchNorm2d:
+    generator = torch.Generator().manual_seed(seed)
+    norm = nn.BatchNorm2d(6)
+    for tensor in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
+        assert tensor is not None
+        tensor.copy_(torch.rand(6, generator=generator) + 0.1)
+    return norm.eval()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_frozen_norm_equals_a_batch_norm_at_rest(seed: int) -> None:
+    norm = _trained_norm(seed)
+    frozen = FrozenBatchNorm2d.convert_frozen_batchnorm(nn.Sequential(nn.Sequential(norm)))
+    assert isinstance(frozen, nn.Sequential)
+    assert not list(frozen.parameters())
+    assert set(frozen.state_dict()) == {f"0.0.{n}" for n in ("weight", "bias", "running_mean", "running_var")}
+    x = torch.randn(2, 6, 5, 4)
+    torch.testing.assert_close(frozen(x), norm(x))
+    torch.testing.assert_close(frozen(x.clone().requires_grad_()), norm(x))
+    back = FrozenBatchNorm2d.convert_frozenbatchnorm2d_to_batchnorm2d(frozen).eval()
+    torch.testing.assert_close(back(x), norm(x))
+    assert len(list(back.parameters())) == 2
+
+
+def test_frozen_norm_begins_as_identity_and_reads_old_weights() -> None:
+    frozen = FrozenBatchNorm2d(3)
+    x = torch.randn(1, 3, 2, 2)
+    torch.testing.assert_close(frozen(x), x)
+    assert frozen(x.half().requires_grad_()).dtype == torch.float16
+    frozen.load_state_dict({"weight": torch.full((3,), 2.0), "bias": torch.ones(3)})
+    torch.testing.assert_close(frozen(x), 2 * x / (1 + 1e-5) ** 0.5 + 1)
+    assert "num_features=3" in repr(frozen)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("BN", nn.BatchNorm2d),
+        ("SyncBN", nn.SyncBatchNorm),
+        ("FrozenBN", FrozenBatchNorm2d),
+        ("GN", nn.GroupNorm),
+        (nn.InstanceNorm2d, nn.InstanceNorm2d),
+    ],
+)
+def test_norms_by_name(name: str, kind: type[nn.Module]) -> None:
+    assert isinstance(get_norm(name, 64), kind)
+
+
+def test_no_norm_unknown_norm_and_layer_norm() -> None:
+    assert get_norm("", 4) is None
+    assert get_norm(None, 4) is None
+    with pytest.raises(ValueError, match="no normalization 'Bn': use one of BN"):
+        get_norm("Bn", 4)
+    norm = get_norm("LN", 5)
+    assert norm is not None
+    x = torch.randn(2, 5, 3, 4)
+    expected = F.layer_norm(x.permute(0, 2, 3, 1), (5,), eps=1e-6).permute(0, 3, 1, 2)
+    torch.testing.assert_close(norm(x), expected)
+
+
+def test_conv_runs_norm_then_activation() -> None:
+    conv = Conv2d(3, 6, 3, padding=1, bias=False, norm=_trained_norm(0), activation=F.relu).eval()
+    plain = nn.Conv2d(3, 6, 3, padding=1, bias=False)
+    plain.load_state_dict({"weight": conv.weight})
+    x = torch.randn(2, 3, 7, 5)
+    torch.testing.assert_close(conv(x), F.relu(_trained_norm(0)(plain(x))))
+    assert conv(x[:0]).shape == (0, 6, 7, 5)
+    with pytest.raises(ValueError, match="SyncBN can't train on an empty batch"):
+        Conv2d(3, 6, 1, norm=nn.SyncBatchNorm(6)).train()(x[:0])
+
+
+def test_freezing_a_block() -> None:
+    block = CNNBlockBase(3, 6, 1)
+    block.conv = Conv2d(3, 6, 1, norm=nn.BatchNorm2d(6))
+    assert block.freeze() is block
+    assert isinstance(block.conv.norm, FrozenBatchNorm2d)
+    assert not any(parameter.requires_grad for parameter in block.parameters())
+
+
+def test_small_functions() -> None:
+    one = torch.ones(2)
+    assert cat([one]) is one
+    assert cat([one, one]).shape == (4,)
+    logits = torch.zeros(0, 3, requires_grad=True)
+    loss = cross_entropy(logits, torch.zeros(0, dtype=torch.int64))
+    loss.backward()
+    assert loss.item() == 0
+    assert ShapeSpec(channels=3, stride=4) == ShapeSpec(3, None, None, 4)
+
+
+def test_roi_align_samples_a_ramp_at_cell_centres() -> None:
+    ramp = torch.arange(16.0).expand(1, 1, 16, 16) + 0.5
+    align = ROIAlign((2, 4), 0.5, 2)
+    cut = align(ramp, torch.tensor([[0, 8.0, 8.0, 24.0, 24.0]]))
+    torch.testing.assert_close(cut[0, 0], torch.tensor([5.0, 7, 9, 11]).expand(2, 4))
+    assert align(ramp, torch.zeros(0, 5)).shape == (0, 1, 2, 4)
+    assert "aligned=True" in repr(align)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_deformable_layers_without_offsets_are_convolutions(groups: int) -> None:
+    x = torch.randn(2, 4, 9, 8)
+    offset = torch.zeros(2, 2 * groups * 9, 9, 8)
+    layer = DeformConv(4, 6, 3, padding=1, deformable_groups=groups, activation=F.relu)
+    torch.testing.assert_close(layer(x, offset), F.relu(F.conv2d(x, layer.weight, padding=1)))
+    weighted = ModulatedDeformConv(4, 6, 3, padding=1, deformable_groups=groups)
+    mask = torch.full((2, groups * 9, 9, 8), 0.5)
+    torch.testing.assert_close(weighted(x, offset, mask), F.conv2d(x, weighted.weight, padding=1) / 2)
+    assert set(weighted.state_dict()) == {"weight", "bias"}
+    assert set(layer.state_dict()) == {"weight"}
+    assert layer(x[:0], offset[:0]).shape == (0, 6, 9, 8)
+    with pytest.raises(ValueError, match="channels, got 1"):
+        layer(x, offset[:, :1])

@@ -1,0 +1,95 @@
+"""Files appear whole or not at all, and folders that take no data say why."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from cardamage.errors import TrainingError
+from cardamage.utils.files import atomic_write, describe_write_error, ensure_writable_dir
+
+
+def test_text_and_bytes_are_written(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "new" / "a.txt") as stream:
+        stream.write("zwölf\n")
+    with atomic_write(tmp_path / "b.bin", "wb") as stream:
+        stream.write(b"\0\1")
+    assert (tmp_path / "new" / "a.txt").read_text(encoding="utf-8") == "zwölf\n"
+    assert (tmp_path / "b.bin").read_bytes() == b"\0\1"
+    assert sorted(os.listdir(tmp_path)) == ["b.bin", "new"]
+
+
+def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError), atomic_write(path) as stream:
+        stream.writelines(["new", "\ud800"])
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
+def test_permissions_are_the_users(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("x")
+    path = tmp_path / "a.txt"
+    with atomic_write(path) as stream:
+        stream.write("x")
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    path.chmod(0o640)
+    with atomic_write(path) as stream:
+        stream.write("y")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_other_modes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not 'a'"), atomic_write(tmp_path / "a", "a"):
+        pass
+
+
+def test_a_good_folder_stays_empty(tmp_path: Path) -> None:
+    folder = ensure_writable_dir(tmp_path / "a" / "b")
+    assert folder.is_dir()
+    assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("tail", ["", "under"])
+def test_a_file_in_the_way(tmp_path: Path, tail: str) -> None:
+    (tmp_path / "file").write_text("x")
+    path = tmp_path / "file" / tail
+    with pytest.raises(TrainingError) as caught:
+        ensure_writable_dir(path)
+    assert str(caught.value) == (
+        f"The output folder '{path}' is, or lies under, a file: set OUTPUT_DIR to another folder."
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(TrainingError, match="can't be written: change its permissions"):
+        ensure_writable_dir(folder)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="a folder nobody can write to")
+def test_a_folder_of_the_system() -> None:
+    with pytest.raises(TrainingError, match="The output folder '/proc/self/out' can't be written"):
+        ensure_writable_dir("/proc/self/out")
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (errno.ENOSPC, "The disk of the output folder 'out' is full: free some space or {}."),
+        (errno.EROFS, "The output folder 'out' can't be written: change its permissions or {}."),
+        (errno.EACCES, "The output folder 'out' can't be written: change its permissions or {}."),
+        (errno.EIO, "The output folder 'out' can't be written (broken): {}."),
+    ],
+)
+def test_sentences(number: int, sentence: str) -> None:
+    text = describe_write_error("out", OSError(number, "broken"))
+    assert text == sentence.format("set OUTPUT_DIR to another folder")
