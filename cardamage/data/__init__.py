@@ -14,7 +14,10 @@ from .adhoc import register_schemes
 from .builtin import register_builtin
 
 _HOMES: dict[str, str] = {
+    "DatasetFromList": ".common",
     "DatasetMapper": ".dataset_mapper",
+    "MapDataset": ".common",
+    "ToIterableDataset": ".common",
     "build_batch_data_loader": ".build",
     "build_detection_test_loader": ".build",
     "build_detection_train_loader": ".build",
@@ -23,6 +26,7 @@ _HOMES: dict[str, str] = {
     "image_size": ".image_io",
     "load_coco_json": ".datasets",
     "prepare_datasets": ".prepare",
+    "print_instances_class_histogram": ".build",
     "read_image": ".image_io",
     "read_record_image": ".image_io",
     "resolve_num_classes": ".prepare",

@@ -89,30 +89,22 @@ def build_batch_data_loader(
     """
     batch_size = _batch_size(total_batch_size, single_gpu_batch_size)
     if aspect_ratio_grouping and not drop_last:
-        raise ConfigValueError(
-            "Grouping by aspect ratio drops incomplete batches; drop_last must be True with it."
-        )
-    collate = collate_fn or trivial_batch_collator
-    kwargs.update(num_workers=num_workers, prefetch_factor=prefetch_factor if num_workers else None)
-    seed = _augmentation_seed(sampler) if seed is None else seed
+        raise ConfigValueError("drop_last must be True where batches are grouped by aspect ratio.")
     groups = getattr(dataset, "aspect_groups", None) if aspect_ratio_grouping else None
     stream = _as_stream(dataset, sampler, batch_size, needed=aspect_ratio_grouping and groups is None)
+    options = {
+        "collate_fn": collate_fn or trivial_batch_collator,
+        "seed": _augmentation_seed(sampler) if seed is None else seed,
+        "num_workers": num_workers,
+        "prefetch_factor": prefetch_factor,
+        **kwargs,
+    }
+    order: dict[str, Any] = {"drop_last": drop_last, "start_batch": start_batch}
     if stream is not None:
-        return StreamLoader(
-            stream,
-            batch_size,
-            grouping=aspect_ratio_grouping,
-            drop_last=drop_last,
-            collate_fn=collate,
-            seed=seed,
-            start_batch=start_batch,
-            **kwargs,
-        )
+        return StreamLoader(stream, batch_size, grouping=aspect_ratio_grouping, **order, **options)
     assert sampler is not None  # _as_stream has seen to it
-    batches = PositionedBatchSampler(
-        sampler, batch_size, group_ids=groups, drop_last=drop_last, start_batch=start_batch
-    )
-    return TrainLoader(dataset, batches, seed=seed, collate_fn=collate, **kwargs)
+    batches = PositionedBatchSampler(sampler, batch_size, group_ids=groups, **order)
+    return TrainLoader(dataset, batches, **options)
 
 
 def _as_stream(
