@@ -158,21 +158,28 @@ def _clipped(points: np.ndarray, height: int, width: int) -> tuple[np.ndarray, f
 
 def _checked_rle(raw: RawAnnotation, height: int, width: int) -> dict[str, Any]:
     rle = raw.rle or {}
-    size, counts = [int(v) for v in rle.get("size", ())], rle.get("counts")
-    if size != [height, width]:
-        said = f"{size[1]}x{size[0]}" if len(size) == 2 else "missing"
+    size, counts = rle.get("size"), rle.get("counts")
+    if not isinstance(size, (list, tuple)) or len(size) != 2 or not isinstance(counts, (list, str, bytes)):
+        raise DataError(f"{raw.place}: its mask has no size and counts; export the masks again.")
+    if list(size) != [height, width]:
         raise DataError(
-            f"{raw.place}: its mask is {said} and the image {width}x{height} (width x height); "
+            f"{raw.place}: its mask is {size[1]}x{size[0]} and the image {width}x{height} (width x height); "
             "export the masks at the image's own size."
         )
     if isinstance(counts, list):
-        if sum(counts) != height * width:
-            raise DataError(
-                f"{raw.place}: the runs of its mask cover {sum(counts)} pixels, but the image has "
-                f"{height * width}; export the masks again."
-            )
-        return mask_util.frPyObjects({"size": size, "counts": counts}, height, width)
-    return {"size": size, "counts": counts}
+        _check_runs(raw.place, counts, height * width)
+        return mask_util.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return {"size": [height, width], "counts": counts}
+
+
+def _check_runs(place: str, counts: list[Any], pixels: int) -> None:
+    whole = all(isinstance(run, int) and not isinstance(run, bool) and run >= 0 for run in counts)
+    if not whole or sum(counts) != pixels:
+        covered = sum(counts) if whole else "an unknown number of"
+        raise DataError(
+            f"{place}: the runs of its mask cover {covered} pixels, but the image has {pixels}; "
+            "export the masks again."
+        )
 
 
 def _clipped_box(box: Sequence[float] | None, height: int, width: int) -> list[float] | None:

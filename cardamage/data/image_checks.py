@@ -100,6 +100,8 @@ def _trouble(record: Mapping[str, Any]) -> str | None:
         return str(error)
     except OSError as error:
         return f"The image {path} can't be read: {error.strerror}."
+    except ValueError:
+        return f"The image name {path!r} can't be a file's."
 
 
 def _file_trouble(path: str) -> str | None:

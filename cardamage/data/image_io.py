@@ -241,6 +241,8 @@ def _open(name: str) -> io.BufferedReader:
         raise DataError(f"The image {name} is a folder.") from None
     except OSError as error:
         raise DataError(f"The image {name} can't be read: {error.strerror}.") from None
+    except ValueError:
+        raise DataError(f"The image name {name!r} can't be a file's.") from None
 
 
 def _refuse_wrong_kind(head: bytes, name: str) -> None:

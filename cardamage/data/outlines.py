@@ -22,6 +22,9 @@ __all__ = [
     "stroke",
 ]
 
+# Pixels. Farther out, the arithmetic of areas and crossings would lose its digits.
+_FARTHEST = 1e9
+
 
 def as_points(numbers: Sequence[float] | Sequence[Sequence[float]]) -> np.ndarray:
     """Turn ``x0, y0, x1, ...`` or ``[x, y]`` pairs into points, without repeats of one point in a row.
@@ -33,8 +36,8 @@ def as_points(numbers: Sequence[float] | Sequence[Sequence[float]]) -> np.ndarra
         ValueError: for an odd count of numbers, or what are no finite numbers.
     """
     points = np.asarray(numbers, dtype=np.float64).reshape(-1, 2)
-    if not np.isfinite(points).all():
-        raise ValueError("a coordinate is not a finite number")
+    if not (np.abs(points) <= _FARTHEST).all():
+        raise ValueError("a coordinate is not a finite number, or is beyond any image")
     if len(points) < 2:
         return points
     # Compared with the point after, the last with the first: this also opens closed outlines.
@@ -129,7 +132,8 @@ def ellipse(center: Sequence[float], radius_x: float, radius_y: float, turn: flo
         turn: clockwise angle on screen, in radians.
     """
     largest = max(radius_x, radius_y, 0.25)
-    count = max(16, math.ceil(math.pi / math.acos(max(0.0, 1 - 0.25 / largest))))
+    # At most some 1000 corners: beyond that, the circle is larger than any photo.
+    count = max(16, math.ceil(math.pi / max(math.acos(max(0.0, 1 - 0.25 / largest)), 3e-3)))
     angles = np.arange(count) * (2 * math.pi / count)
     # A polygon on the circle is smaller than the circle; this evens the area out.
     grow = math.sqrt((2 * math.pi / count) / math.sin(2 * math.pi / count))

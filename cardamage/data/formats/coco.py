@@ -167,6 +167,9 @@ def _content(name: str) -> dict[str, Any]:
             f"The COCO file {name} has no 'categories', so its classes have no names; export it with them."
         )
     content["annotations"] = content.get("annotations") or []
+    for key in ("images", "categories", "annotations"):
+        if not isinstance(content[key], list) or not all(isinstance(entry, dict) for entry in content[key]):
+            raise DataError(f"The COCO file {name} is damaged: its {key!r} are not a list of objects.")
     return content
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 __all__ = ["as_flag", "as_id", "as_number", "unpacked"]
@@ -29,13 +30,14 @@ def as_flag(value: Any) -> int:
 
 
 def as_number(value: Any) -> float | None:
-    """Return a number, also from a string; None for anything else."""
+    """Return a finite number, also from a string; None for anything else."""
     if isinstance(value, bool) or value is None:
         return None
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return number if math.isfinite(number) else None
 
 
 def unpacked(value: Any) -> Any:

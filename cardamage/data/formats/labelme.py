@@ -182,7 +182,7 @@ def _objects(file: LabelmeFile) -> list[tuple[str, list[int]]]:
         label, group = _label(shape), shape.get("group_id")
         if label != IGNORED_LABEL:
             grouped = label and group is not None
-            groups[label, ("group", group) if grouped else ("alone", index)].append(index)
+            groups[label, ("group", str(group)) if grouped else ("alone", index)].append(index)
     return [(label, indices) for (label, _), indices in groups.items()]
 
 

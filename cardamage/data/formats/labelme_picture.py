@@ -11,6 +11,7 @@ import numpy as np
 
 from ...errors import DataError
 from ..image_io import decode_image, embedded_in, image_size, read_bytes
+from .coco_values import as_number
 
 __all__ = ["find_picture", "picture_size"]
 
@@ -48,8 +49,8 @@ def picture_size(json_path: Path, content: dict[str, Any], picture: Path) -> tup
     Raises:
         DataError: where neither tells.
     """
-    height, width = content.get("imageHeight"), content.get("imageWidth")
-    if isinstance(height, (int, float)) and isinstance(width, (int, float)) and height > 0 and width > 0:
+    height, width = as_number(content.get("imageHeight")), as_number(content.get("imageWidth"))
+    if height is not None and width is not None and height >= 1 and width >= 1:
         return int(height), int(width)
     if not picture.is_file():
         raise DataError(

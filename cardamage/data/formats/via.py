@@ -84,9 +84,23 @@ def _entries(name: str) -> list[dict[str, Any]]:
     if isinstance(content, dict):
         content = content.get("_via_img_metadata", content)
     entries = list(content.values()) if isinstance(content, dict) else []
-    if not entries or not all(isinstance(e, dict) and "filename" in e and "regions" in e for e in entries):
+    if not entries or not all(_is_entry(entry) for entry in entries):
         raise DataError(f"{name} is no VIA 2 file: it has no images with 'filename' and 'regions'.")
     return entries
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("filename"), str):
+        return False
+    regions = entry.get("regions")
+    if not isinstance(regions, (dict, list)):
+        return False
+    return all(
+        isinstance(region, dict)
+        and isinstance(region.get("shape_attributes", {}), dict)
+        and isinstance(region.get("region_attributes", {}), dict)
+        for region in (regions.values() if isinstance(regions, dict) else regions)
+    )
 
 
 def _regions(entry: dict[str, Any]) -> list[dict[str, Any]]:
