@@ -151,12 +151,7 @@ def _train_loader_from_config(
             look_at_images=cfg.INPUT.CHECK_IMAGES,
         )
     if mapper is None:
-        mapper = DatasetMapper(cfg, True)
-        if cfg.MODEL.MASK_ON and isinstance(dataset, list):
-            # Before the first step, not when the sample happens to come.
-            for record in dataset:
-                objects = [a for a in record.get("annotations", ()) if not a.get("iscrowd", 0)]
-                check_segmentations(record, objects)
+        mapper = _train_mapper(cfg, dataset)
     if sampler is None and not isinstance(dataset, IterableDataset):
         sampler = _sampler_from_config(cfg, dataset)
     return {
@@ -168,6 +163,22 @@ def _train_loader_from_config(
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
         "seed": cfg.SEED,
     }
+
+
+def _train_mapper(cfg: CfgNode, dataset: Any) -> DatasetMapper:
+    """The default mapper. Masks that can't be used are refused now, not when their image happens to come."""
+    if not cfg.MODEL.MASK_ON or not isinstance(dataset, list):
+        return DatasetMapper(cfg, True)
+    bitmaps = False
+    for record in dataset:
+        objects = [a for a in record.get("annotations", ()) if not a.get("iscrowd", 0)]
+        check_segmentations(record, objects)
+        bitmaps |= any(isinstance(a["segmentation"], dict) for a in objects)
+    if bitmaps and cfg.INPUT.MASK_FORMAT == "polygon":
+        # A batch must not hold both kinds, and polygons can't be had from every bitmap.
+        logger.info("Some masks are run-lengths, so all are made bitmaps, as by INPUT.MASK_FORMAT 'bitmask'.")
+        return DatasetMapper(cfg, True, instance_mask_format="bitmask")
+    return DatasetMapper(cfg, True)
 
 
 def _sampler_from_config(cfg: CfgNode, dataset: Any) -> Sampler[int]:

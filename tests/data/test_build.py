@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pycocotools.mask as mask_util
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ from cardamage.config import CfgNode, get_cfg
 from cardamage.data import build_detection_test_loader, build_detection_train_loader
 from cardamage.data.build import RepeatFactorTrainingSampler, TrainingSampler
 from cardamage.errors import ConfigValueError, DataError
-from cardamage.structures import BoxMode
+from cardamage.structures import BitMasks, BoxMode, PolygonMasks
 
 NAME = "build_test"
 
@@ -143,6 +144,16 @@ def test_trouble_is_told_before_the_first_step(
     del records[3]["annotations"][0]["segmentation"]
     with pytest.raises(DataError, match="3.png has a box but no segmentation"):
         build_detection_train_loader(cfg)
+
+
+def test_one_rle_makes_all_masks_bitmaps(cfg: CfgNode, records: list[dict[str, Any]]) -> None:
+    mask = np.zeros((records[2]["height"], records[2]["width"]), np.uint8, order="F")
+    mask[6:20, 5:12] = 1
+    samples = itertools.chain(*itertools.islice(build_detection_train_loader(cfg), 9))
+    assert {type(sample["instances"].gt_masks) for sample in samples} == {PolygonMasks}
+    records[2]["annotations"][0]["segmentation"] = mask_util.encode(mask)
+    samples = itertools.chain(*itertools.islice(build_detection_train_loader(cfg), 9))
+    assert {type(sample["instances"].gt_masks) for sample in samples} == {BitMasks}
 
 
 def test_wrong_keys_are_named(cfg: CfgNode) -> None:
