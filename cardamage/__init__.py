@@ -6,6 +6,12 @@ The public names follow Detectron2's sub-paths (``cardamage.config.get_cfg``,
 
 from __future__ import annotations
 
+import warnings
+
 __all__ = ["__version__"]
 
 __version__ = "0.1.0"
+
+# Importing fvcore.nn compiles a loss that nobody here uses, with a function newer torch warns about.
+warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=FutureWarning)
+warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=DeprecationWarning)
