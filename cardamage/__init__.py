@@ -12,6 +12,5 @@ __all__ = ["__version__"]
 
 __version__ = "0.1.0"
 
-# Importing fvcore.nn compiles a loss that nobody here uses, with a function newer torch warns about.
+# Importing fvcore.nn compiles losses with a function that newer torch warns about.
 warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=FutureWarning)
-warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=DeprecationWarning)
