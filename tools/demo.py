@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,16 @@ def ap_table(output: Path) -> str:
     last = evaluated[-1]
     rows: list[list[Any]] = []
     for task in ("bbox", "segm"):
-        rows.append([task, *(last.get(f"{task}/{column}") for column in COLUMNS)])
+        rows.append([task, *(known(last.get(f"{task}/{column}")) for column in COLUMNS)])
     for key in sorted(last):
         if key.startswith("segm/AP-"):
-            rows.append([f"segm {key.removeprefix('segm/AP-')}", last[key]])
+            rows.append([f"segm {key.removeprefix('segm/AP-')}", known(last[key])])
     return tabulate(rows, headers=["", *COLUMNS], floatfmt=".1f", missingval="-")
+
+
+def known(value: float | None) -> float | None:
+    """Return a number, None for one that isn't: AP of a size that no object has."""
+    return None if value is None or math.isnan(value) else value
 
 
 def draw(output: Path, threshold: float) -> int:
@@ -70,14 +76,15 @@ def draw(output: Path, threshold: float) -> int:
     from cardamage.config import get_cfg
     from cardamage.data import DatasetCatalog
     from cardamage.engine import DefaultPredictor
-    from cardamage.engine.prediction import predict_files, setup_prediction
+    from cardamage.engine.prediction import predict_files
 
     setup_logger()
     cfg = get_cfg()
     cfg.merge_from_file(str(output / "config.yaml"))
-    metadata = setup_prediction(cfg, str(output / "model_final.pth"), threshold)
+    cfg.MODEL.WEIGHTS = str(output / "model_final.pth")
+    cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = threshold
     predictor = DefaultPredictor(cfg)
-    predictor.model.mask_output = "rle"
+    metadata = predictor.metadata
     dicts = DatasetCatalog.get(cfg.DATASETS.TEST[0])
     files = [Path(d["file_name"]) for d in dicts]
     report = predict_files(predictor, files, output / "predictions", metadata, threshold=threshold)
