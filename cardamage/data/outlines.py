@@ -130,7 +130,12 @@ def ellipse(center: Sequence[float], radius_x: float, radius_y: float, turn: flo
         radius_x: half its width before turning.
         radius_y: half its height before turning.
         turn: clockwise angle on screen, in radians.
+
+    Raises:
+        ValueError: for a radius that is no finite number.
     """
+    if not max(abs(radius_x), abs(radius_y)) <= _FARTHEST:
+        raise ValueError("a radius is not a finite number, or is beyond any image")
     largest = max(radius_x, radius_y, 0.25)
     # At most some 1000 corners: beyond that, the circle is larger than any photo.
     count = max(16, math.ceil(math.pi / max(math.acos(max(0.0, 1 - 0.25 / largest)), 3e-3)))

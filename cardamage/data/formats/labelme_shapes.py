@@ -61,6 +61,8 @@ def shape_outline(shape: dict[str, Any], size: tuple[int, int], line_width: floa
         if len(points) != 2:
             return Outline(place, refused="its circle needs a center and a point on the rim")
         radius = float(np.hypot(*(points[1] - points[0])))
+        if radius > max(1e4, 10 * max(size)):
+            return Outline(place, refused="its circle is far larger than the image")
         return Outline(place, [outlines.circle(points[0], radius)])
     if kind in ("linestrip", "line"):
         return Outline(place, list(outlines.stroke(points, line_width)))
