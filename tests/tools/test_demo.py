@@ -1,4 +1,4 @@
-"""The last step of the demo: its table and its sentences. The pictures are made in tests/e2e and by the demo."""
+"""The last step of the demo: its table and its sentences; the demo itself makes the pictures."""
 
 from __future__ import annotations
 
