@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from . import _quiet_fvcore as _quiet_fvcore
 from .anchor_generator import ANCHOR_GENERATOR_REGISTRY, build_anchor_generator
 from .backbone import (
     BACKBONE_REGISTRY,
