@@ -37,7 +37,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(_numpy_globals()):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error):
+        if "GLOBAL" in str(error):
             raise CheckpointError(
                 f"The weights file '{path}' holds Python objects besides weights, and loading them could run "
                 "code: save its state_dict() alone and use that."

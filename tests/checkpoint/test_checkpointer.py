@@ -1,0 +1,248 @@
+"""Saving and loading, whole and damaged."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cardamage.checkpoint import Checkpointer, DetectionCheckpointer, PeriodicCheckpointer, read_checkpoint
+from cardamage.errors import CheckpointError
+from cardamage.solver import ModelEMA
+
+
+class Detector(nn.Module):
+    """The parameters of a Mask R-CNN that depend on the number of classes, and one that doesn't."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.backbone = nn.Linear(2, 2)
+        self.roi_heads = nn.Module()
+        self.roi_heads.box_predictor = nn.Module()
+        self.roi_heads.box_predictor.cls_score = nn.Linear(2, classes + 1)
+        self.roi_heads.box_predictor.bbox_pred = nn.Linear(2, 4 * classes)
+
+
+@pytest.fixture(autouse=True)
+def _propagate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("cardamage"), "propagate", True)
+
+
+def test_everything_comes_back(tmp_path: Path) -> None:
+    model, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model(torch.rand(4, 3)).sum().backward()
+    optimizer.step()
+    saver = DetectionCheckpointer(model, str(tmp_path), optimizer=optimizer, thing_classes=["dent"])
+    assert not saver.has_checkpoint()
+    saver.save("model_0000001", iteration=1)
+    assert saver.has_checkpoint()
+    assert saver.get_checkpoint_file() == str(tmp_path / "model_0000001.pth")
+    content = torch.load(tmp_path / "model_0000001.pth", weights_only=True)
+    assert set(content) == {"model", "optimizer", "cardamage", "iteration"}
+    again = torch.optim.SGD(other.parameters(), lr=0.5, momentum=0.9)
+    rest = DetectionCheckpointer(other, str(tmp_path), optimizer=again).resume_or_load("")
+    assert rest["iteration"] == 1
+    assert torch.equal(model.weight, other.weight)
+    assert again.state_dict()["param_groups"] == optimizer.state_dict()["param_groups"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last_checkpoint", "model_0000001.pth"]
+
+
+def test_without_resume_only_weights_are_loaded(tmp_path: Path) -> None:
+    model = nn.Linear(3, 2)
+    torch.save(model.state_dict(), tmp_path / "plain.pth")
+    other = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(other.parameters(), lr=0.5)
+    saver = Checkpointer(other, str(tmp_path), optimizer=optimizer)
+    assert saver.resume_or_load(str(tmp_path / "plain.pth"), resume=False) == {}
+    assert torch.equal(model.weight, other.weight)
+    assert saver.load("") == {}
+
+
+def test_detectron2_files_with_arrays_and_anchors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = {name: value.numpy() for name, value in nn.Linear(3, 2).state_dict().items()}
+    state["proposal_generator.anchor_generator.cell_anchors.0"] = np.zeros((3, 4), np.float32)
+    state["pixel_mean"] = np.zeros(3)
+    torch.save({"model": state, "iteration": np.int64(7), "__author__": "someone"}, tmp_path / "d2.pth")
+    model = nn.Linear(3, 2)
+    with caplog.at_level(logging.WARNING):
+        rest = DetectionCheckpointer(model).load(str(tmp_path / "d2.pth"))
+    assert np.array_equal(model.weight.detach().numpy(), state["weight"])
+    assert rest["iteration"] == 7
+    assert not caplog.records
+
+
+def test_mismatches_are_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.save({"weight": torch.zeros(5, 3), "extra": torch.zeros(1)}, tmp_path / "other.pth")
+    model = nn.Linear(3, 2)
+    with caplog.at_level(logging.WARNING):
+        Checkpointer(model).load(str(tmp_path / "other.pth"))
+    rows = {
+        tuple(cell.strip() for cell in line.strip("|").split("|"))
+        for line in caplog.text.splitlines()
+        if "|" in line
+    }
+    assert {("weight", "(5, 3)", "(2, 3)"), ("bias", "-", "(2,)"), ("extra", "unused", "-")} <= rows
+    with pytest.raises(CheckpointError, match=r"doesn't fit the model: 2 parameters differ \(weight, bias\)"):
+        Checkpointer(model).load(str(tmp_path / "other.pth"), strict=True)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, 0.3, 0.9, -1])
+def test_a_file_cut_short_is_refused(tmp_path: Path, cut: float) -> None:
+    torch.save({"model": nn.Linear(30, 20).state_dict()}, tmp_path / "whole.pth")
+    whole = (tmp_path / "whole.pth").read_bytes()
+    path = tmp_path / "cut.pth"
+    path.write_bytes(whole[: int(cut * len(whole)) if 0 < cut < 1 else int(cut)])
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert str(caught.value) == (
+        f"The weights file '{path}' can't be read: it is damaged, cut short or no PyTorch checkpoint. "
+        "Use another file, or download it again."
+    )
+
+
+class Evil:
+    """Runs code when it is unpickled by a careless reader."""
+
+    def __reduce__(self) -> Any:
+        return (os.system, ("touch evil",))
+
+
+def test_code_in_a_file_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": {"weight": torch.zeros(1)}, "x": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(CheckpointError, match="loading them could run code"):
+        read_checkpoint(tmp_path / "evil.pth")
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "doesn't exist: check the path"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
+        (b"<html>Not found</html>", "can't be read"),
+        ({"epoch": 3}, "holds no model weights"),
+        ([1, 2], "holds no model weights"),
+    ],
+)
+def test_foreign_files_are_named(tmp_path: Path, content: Any, message: str) -> None:
+    path = tmp_path / "foreign.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(path)
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps({}))
+    for other, words in ((tmp_path, "is a folder"), (tmp_path / "w.pkl", "is a .pkl")):
+        with pytest.raises(CheckpointError, match=words):
+            read_checkpoint(other)
+
+
+def test_class_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.save({"model": Detector(5).state_dict()}, tmp_path / "five.pth")
+    model = Detector(2)
+    before = model.roi_heads.box_predictor.cls_score.weight.clone()
+    with caplog.at_level(logging.WARNING):
+        DetectionCheckpointer(model).load(str(tmp_path / "five.pth"))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"The weights file '{tmp_path}/five.pth' knows 5 classes, the model 2: "
+        "the class predictors start from fresh weights."
+    ]
+    assert torch.equal(model.roi_heads.box_predictor.cls_score.weight, before)
+    with pytest.raises(CheckpointError, match="knows 5 classes, the model 2"):
+        DetectionCheckpointer(model).load(str(tmp_path / "five.pth"), strict=True)
+
+
+def test_class_names_in_another_order_are_refused(tmp_path: Path) -> None:
+    DetectionCheckpointer(Detector(2), str(tmp_path), thing_classes=["a", "b"]).save("m", iteration=0)
+    swapped = DetectionCheckpointer(Detector(2), thing_classes=["b", "a"])
+    with pytest.raises(CheckpointError, match="classes a, b; the data has b, a: bring"):
+        swapped.load(str(tmp_path / "m.pth"), strict=True)
+    DetectionCheckpointer(Detector(2), thing_classes=["x", "y"]).load(str(tmp_path / "m.pth"), strict=True)
+
+
+def test_resume_falls_back_to_the_newest_readable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = nn.Linear(2, 2)
+    saver = DetectionCheckpointer(model, str(tmp_path), thing_classes=[])
+    for iteration in (1, 2, 3):
+        saver.save(f"model_{iteration}", iteration=iteration)
+        os.utime(tmp_path / f"model_{iteration}.pth", (iteration, iteration))
+    (tmp_path / "model_3.pth").write_bytes(b"")
+    torch.save(model.state_dict(), tmp_path / "weights_only.pth")
+    with caplog.at_level(logging.WARNING):
+        assert saver.resume_or_load("")["iteration"] == 2
+    assert "model_3.pth' can't be read" in caplog.text
+    for path in tmp_path.glob("*.pth"):
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="No checkpoint in .* can be read"):
+        saver.resume_or_load("")
+
+
+def test_old_numbered_files_are_removed_across_runs(tmp_path: Path) -> None:
+    saver = DetectionCheckpointer(nn.Linear(1, 1), str(tmp_path))
+    for start in (0, 6):
+        periodic = PeriodicCheckpointer(saver, 2, max_iter=12, max_to_keep=2)
+        for iteration in range(start, start + 6):
+            periodic.step(iteration)
+    names = sorted(path.name for path in tmp_path.glob("*.pth"))
+    assert names == ["model_0000009.pth", "model_0000011.pth", "model_final.pth"]
+
+
+def test_average_is_what_a_file_calls_model(tmp_path: Path) -> None:
+    model = nn.Linear(2, 2)
+    ema = ModelEMA(model, 0.5)
+    with torch.no_grad():
+        model.weight.add_(1.0)
+    ema.update()
+    DetectionCheckpointer(model, str(tmp_path), ema=ema).save("m", iteration=0)
+    loaded, resumed = nn.Linear(2, 2), nn.Linear(2, 2)
+    DetectionCheckpointer(loaded).load(str(tmp_path / "m.pth"))
+    assert torch.equal(loaded.weight, ema.averaged_state_dict()["weight"])
+    again = ModelEMA(resumed, 0.5)
+    DetectionCheckpointer(resumed, str(tmp_path), ema=again).resume_or_load("")
+    assert torch.equal(resumed.weight, model.weight)
+    assert torch.equal(again.averaged_state_dict()["weight"], loaded.weight)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")
+def test_a_full_disk_leaves_the_older_checkpoint(tmp_path: Path) -> None:
+    script = """
+        import resource, signal, sys, torch
+        from cardamage.checkpoint import DetectionCheckpointer
+        from cardamage.errors import CheckpointError
+        model = torch.nn.Linear(300, 300)
+        saver = DetectionCheckpointer(model, sys.argv[1])
+        saver.save("model_0000001", iteration=1)
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+        try:
+            saver.save("model_0000002", iteration=2)
+        except CheckpointError as error:
+            print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout == (
+        f"The checkpoint '{tmp_path}/model_0000002.pth' can't be written (File too large); "
+        "earlier ones are intact. Free some space or set OUTPUT_DIR elsewhere, then go on with --resume.\n"
+    ), done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last_checkpoint", "model_0000001.pth"]
+    assert (tmp_path / "last_checkpoint").read_text() == "model_0000001.pth"
+    assert read_checkpoint(tmp_path / "model_0000001.pth")["iteration"] == 1

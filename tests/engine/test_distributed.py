@@ -1,0 +1,126 @@
+"""Two gloo ranks: gradients, losses, errors and random numbers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from cardamage.engine import launch
+from cardamage.engine.launching import explain_lost_rank
+from cardamage.errors import LaunchError
+
+ROOT = Path(__file__).parents[2]
+
+PRELUDE = """
+    import json, os, sys, time
+    import torch
+    from torch import nn
+    from cardamage.engine import SimpleTrainer, create_ddp_model, hooks, launch
+    from cardamage.utils import comm
+    from cardamage.utils.cli import run
+
+    class Loader:
+        def __iter__(self):
+            generator = torch.Generator().manual_seed(10 + comm.get_rank())
+            for number in range(100):
+                bad = float("nan") if (comm.get_rank(), number) == POISON else 1.0
+                name = f"r{comm.get_rank()}_{number}.jpg"
+                yield [{"x": torch.rand(4, generator=generator) * bad, "file_name": name}]
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+        def forward(self, batch):
+            return {"loss": self.fc(batch[0]["x"]).square().sum()}
+
+    POISON = None
+"""
+
+
+@pytest.fixture
+def two_ranks(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Run a script's main() in two processes."""
+
+    def go(script: str) -> subprocess.CompletedProcess[str]:
+        file = tmp_path / "script.py"
+        ending = "\nrun(lambda: launch(main, 2))\n"
+        file.write_text(textwrap.dedent(PRELUDE) + textwrap.dedent(script) + ending)
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+        command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(file), str(tmp_path)]
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env, check=False)
+
+    return go
+
+
+def test_gradients_are_the_mean_of_each_ranks_own(two_ranks: Callable, tmp_path: Path) -> None:
+    done = two_ranks("""
+    def main():
+        torch.manual_seed(0)
+        own = Model()
+        data = next(iter(Loader()))
+        own(data)["loss"].backward()
+        torch.manual_seed(100 + comm.get_rank())  # DDP must make the ranks' weights equal by itself
+        model = Model()
+        if comm.is_main_process():
+            model.load_state_dict(own.state_dict())
+        wrapped = create_ddp_model(model, broadcast_buffers=False)
+        trainer = SimpleTrainer(wrapped, Loader(), torch.optim.SGD(wrapped.parameters(), lr=0.0))
+        trainer.train(0, 1)
+        losses = trainer.storage.history("total_loss").latest()
+        torch.save(
+            {"own": own.fc.weight.grad, "ddp": model.fc.weight.grad, "loss": losses,
+             "own_loss": own(data)["loss"].item(), "weight": model.fc.weight.detach()},
+            f"{sys.argv[1]}/{comm.get_rank()}.pth",
+        )
+    """)
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in (0, 1))
+    mean = (first["own"] + second["own"]) / 2
+    assert not torch.allclose(first["own"], second["own"])
+    for rank in (first, second):
+        torch.testing.assert_close(rank["ddp"], mean, rtol=0, atol=1e-6)
+        assert rank["loss"] == pytest.approx((first["own_loss"] + second["own_loss"]) / 2, abs=1e-6)
+    assert torch.equal(first["weight"], second["weight"])
+
+
+def test_nan_on_one_rank_stops_both_and_names_its_images(two_ranks: Callable) -> None:
+    done = two_ranks("""
+    POISON = (1, 2)
+    def main():
+        model = create_ddp_model(Model())
+        SimpleTrainer(model, Loader(), torch.optim.SGD(model.parameters(), lr=0.01)).train(0, 10)
+    """)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert lines
+    for line in lines:
+        assert line == (
+            "error: The loss is not finite at iteration 2 (loss nan), on the images r1_2.jpg: look at their "
+            "annotations, lower SOLVER.BASE_LR, or set SOLVER.CLIP_GRADIENTS.ENABLED True."
+        )
+
+
+def test_one_process_runs_the_function_itself() -> None:
+    assert launch(lambda value: value + 1, 1, args=(2,)) == 3
+    assert launch(lambda: "cpu", 0) == "cpu"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpus_that_are_not_there() -> None:
+    with pytest.raises(LaunchError, match="--num-gpus 3 was asked for, but no GPU was found"):
+        launch(print, 3)
+
+
+def test_other_errors_pass_unchanged() -> None:
+    with pytest.raises(RuntimeError, match="shape"), explain_lost_rank():
+        raise RuntimeError("wrong shape")
