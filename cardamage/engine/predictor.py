@@ -73,7 +73,8 @@ class DefaultPredictor:
         """Predict on one picture or on several.
 
         Args:
-            original_image: (H, W, 3) uint8 BGR, or a list of such, of any sizes.
+            original_image: (H, W, 3) uint8 BGR, or a list of such, of any sizes. Pictures of equal size share
+                a batch; each gets what it gets alone.
 
         Returns:
             The model's output for the picture (``instances`` in its own pixels), or a list of them.
@@ -83,8 +84,16 @@ class DefaultPredictor:
         """
         if isinstance(original_image, np.ndarray):
             return self.model([self.preprocess(original_image)])[0]
-        batch = [self.preprocess(image) for image in original_image]
-        return self.model(batch) if batch else []
+        inputs = [self.preprocess(image) for image in original_image]
+        # Pictures of other shapes would be padded, which changes what the model finds near their edges.
+        by_shape: dict[torch.Size, list[int]] = {}
+        for index, item in enumerate(inputs):
+            by_shape.setdefault(item["image"].shape, []).append(index)
+        outputs: dict[int, dict[str, Any]] = {}
+        for indices in by_shape.values():
+            found = self.model([inputs[index] for index in indices])
+            outputs.update(zip(indices, found, strict=True))
+        return [outputs[index] for index in range(len(inputs))]
 
     def preprocess(self, image: np.ndarray) -> dict[str, Any]:
         """Turn a picture into the model's input, as the test loader does.
