@@ -33,7 +33,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "MODEL.ROI_MASK_HEAD.POOLER_TYPE": _POOLERS,
     "MODEL.RPN.BBOX_REG_LOSS_TYPE": _BOX_LOSSES,
     "SOLVER.AMP.DTYPE": ("auto", "float16", "bfloat16"),
-    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("value", "norm"),
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("value", "norm", "full_model"),
     "SOLVER.WARMUP_METHOD": ("linear", "constant"),
     "TEST.BEST_CHECKPOINT.MODE": ("max", "min"),
 }

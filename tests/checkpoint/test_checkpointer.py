@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import random
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +249,32 @@ def test_a_full_disk_leaves_the_older_checkpoint(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last_checkpoint", "model_0000001.pth"]
     assert (tmp_path / "last_checkpoint").read_text() == "model_0000001.pth"
     assert read_checkpoint(tmp_path / "model_0000001.pth")["iteration"] == 1
+
+
+def _save_forever(folder: str) -> None:
+    saver = DetectionCheckpointer(nn.Linear(700, 700), folder)
+    for iteration in range(10**6):
+        saver.save(f"model_{iteration % 2}", iteration=iteration)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_kill_while_saving_leaves_readable_files(tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    rng = random.Random(seed)
+    for _ in range(12):
+        child = os.fork()
+        if child == 0:
+            try:
+                _save_forever(str(tmp_path))
+            finally:
+                os._exit(1)
+        # Rarely before the first save, mostly in the middle of one.
+        time.sleep(0.05 + 0.2 * rng.random())
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for path in tmp_path.glob("*.pth"):
+            assert read_checkpoint(path)["model"]["weight"].shape == (700, 700)
+        if (tmp_path / "last_checkpoint").exists():
+            assert (tmp_path / (tmp_path / "last_checkpoint").read_text()).is_file()
+    assert list(tmp_path.glob("*.pth"))

@@ -65,3 +65,16 @@ def test_dead_rank_ends_the_job_with_a_sentence(train_net: Any, tmp_path: Path) 
     _, errors = process.communicate(timeout=120)
     assert process.returncode != 0
     assert re.search(r"error: Rank 0 lost another rank of the job .*go on with --resume\.", errors), errors
+
+
+def test_sigterm_stops_all_ranks_at_one_checkpoint(train_net: Any, tmp_path: Path) -> None:
+    keys = ["OUTPUT_DIR", str(tmp_path), "SOLVER.MAX_ITER", "100000", "TEST.EVAL_PERIOD", "0"]
+    process = train_net.start(*keys, "SOLVER.CHECKPOINT_PERIOD", "100000", torchrun=2)
+    end = time.monotonic() + 120
+    while not (tmp_path / "metrics.json").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    state = read_checkpoint(tmp_path / (tmp_path / "last_checkpoint").read_text())
+    assert state["iteration"] == state["trainer"]["iteration"]
+    assert len(state["trainer"]["rng"]) == 2

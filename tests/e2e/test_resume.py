@@ -119,3 +119,13 @@ def test_eval_only_gives_the_numbers_of_training(train_net: Any, whole: Path, tm
     )
     assert first == second
     assert "AP of segm per class" in done.stdout
+
+
+def test_ctrl_c_says_one_line_and_saves_nothing(train_net: Any, tmp_path: Path) -> None:
+    process = train_net.start("SOLVER.CHECKPOINT_PERIOD", "1000", "TEST.EVAL_PERIOD", "0", *options(tmp_path))
+    wait_for_lines(process, tmp_path, 2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == "error: interrupted."
+    assert not list(tmp_path.glob("*.pth"))
