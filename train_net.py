@@ -46,9 +46,14 @@ def evaluate(trainer: Any, cfg: Any, resume: bool) -> dict[str, Any]:
     """Evaluate ``MODEL.WEIGHTS``, or with ``resume`` the last checkpoint of the output folder."""
     from cardamage.checkpoint import DetectionCheckpointer
     from cardamage.engine.setup import prepare_classes
+    from cardamage.errors import CheckpointError
     from cardamage.evaluation import verify_results
     from cardamage.utils import comm
 
+    if not cfg.MODEL.WEIGHTS and not resume:
+        raise CheckpointError(
+            "--eval-only needs weights: add MODEL.WEIGHTS FILE, or --resume for OUTPUT_DIR's."
+        )
     classes = prepare_classes(cfg, eval_only=True)
     model = trainer.build_model(cfg)
     checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR, thing_classes=classes)

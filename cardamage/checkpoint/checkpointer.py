@@ -72,13 +72,13 @@ class Checkpointer(_FvcoreCheckpointer):
         try:
             with atomic_write(path, "wb") as file:
                 torch.save(data, file)
+            if tag:
+                self.tag_last_checkpoint(path.name)
         except (OSError, RuntimeError) as error:
             raise CheckpointError(
                 f"The checkpoint '{path}' can't be written ({_reason(error)}); earlier ones are intact. "
                 "Free some space or set OUTPUT_DIR elsewhere, then go on with --resume."
             ) from error
-        if tag:
-            self.tag_last_checkpoint(path.name)
 
     def _model_to_save(self) -> dict[str, torch.Tensor]:
         """Return the weights that evaluation uses: the averaged ones where there is an average."""

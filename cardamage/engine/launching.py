@@ -73,16 +73,16 @@ def launch(
         if num_machines > 1:
             raise LaunchError("--dist-url auto works on one machine only: give tcp://HOST:PORT of machine 0.")
         dist_url = f"tcp://127.0.0.1:{_free_port()}"
-    context: Any = mp.start_processes(
-        _worker,
-        nprocs=num_gpus_per_machine,
-        args=(main_func, world_size, num_gpus_per_machine, machine_rank, dist_url, tuple(args), timeout),
-        join=False,
-        start_method="spawn",
-    )
+    where = (world_size, num_gpus_per_machine, machine_rank, dist_url)
+    _spawn(num_gpus_per_machine, (main_func, *where, tuple(args), timeout))
+    return None
+
+
+def _spawn(count: int, arguments: tuple[Any, ...]) -> None:
+    """Run :func:`_worker` in new processes and wait for them."""
+    context: Any = mp.start_processes(_worker, arguments, count, join=False, start_method="spawn")
     with _forwarding_sigterm(context.pids()):
         _join(context)
-    return None
 
 
 def _check_gpus(wanted: int) -> None:

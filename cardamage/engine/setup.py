@@ -47,6 +47,10 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace | None = None) -> None:
         TrainingError: if the output folder can't be written.
     """
     validate_cfg(cfg)
+    if cfg.TEST.AUG.ENABLED:
+        raise ConfigValueError(
+            "TEST.AUG.ENABLED is True, but there is no test-time augmentation: set it False."
+        )
     rank = comm.get_rank()
     if cfg.OUTPUT_DIR:
         _make_output_dir(cfg.OUTPUT_DIR)

@@ -85,6 +85,12 @@ def test_fine_tuning_on_another_class_count(train_net: Any, trained: Path, tmp_p
     assert "knows 5 classes, the model 2: the class predictors start from fresh weights." in done.stdout
 
 
+def test_evaluation_without_weights(train_net: Any, tmp_path: Path) -> None:
+    assert sentence(train_net.run("--eval-only", "OUTPUT_DIR", str(tmp_path))) == (
+        "--eval-only needs weights: add MODEL.WEIGHTS FILE, or --resume."
+    )
+
+
 def test_damaged_weights(train_net: Any, trained: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "cut.pth"
     whole = (trained / "model_final.pth").read_bytes()

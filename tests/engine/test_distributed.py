@@ -124,3 +124,71 @@ def test_gpus_that_are_not_there() -> None:
 def test_other_errors_pass_unchanged() -> None:
     with pytest.raises(RuntimeError, match="shape"), explain_lost_rank():
         raise RuntimeError("wrong shape")
+
+
+SPAWNED = """
+    import signal
+    from cardamage.engine import launching
+    from cardamage.errors import TrainingError
+
+    def main(how):
+        comm.synchronize()
+        if comm.get_rank() == 1:
+            if how == "raise":
+                raise TrainingError("the disk is gone.")
+            if how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+        if how == "term":
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+            os.write(1, b"ready\n")
+            time.sleep(60)
+        comm.synchronize()
+
+    def start():
+        where = (2, 2, 0, f"tcp://127.0.0.1:{launching._free_port()}")
+        launching._spawn(2, (main, *where, (sys.argv[1],), launching.DEFAULT_TIMEOUT))
+
+    if __name__ == "__main__":
+        run(start)
+"""
+
+
+def spawned(folder: Path, how: str) -> subprocess.Popen[str]:
+    file = folder / "spawned.py"
+    file.write_text(textwrap.dedent(PRELUDE) + textwrap.dedent(SPAWNED))
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    command = [sys.executable, str(file), how]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+
+
+@pytest.mark.parametrize(
+    ("how", "sentences"),
+    [
+        ("nothing", ()),
+        ("raise", ("error: Rank 1 stopped: the disk is gone.",)),
+        # Either the death itself or the survivor's lost connection is noticed first.
+        (
+            "kill",
+            ("error: Rank 1 was killed by SIGKILL, so the job was ended", "lost another rank of the job"),
+        ),
+    ],
+)
+def test_processes_started_here_end_with_a_sentence(
+    tmp_path: Path, how: str, sentences: tuple[str, ...]
+) -> None:
+    process = spawned(tmp_path, how)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == (1 if sentences else 0), errors
+    lines = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert len(lines) == (1 if sentences else 0), errors
+    assert not sentences or any(sentence in lines[0] for sentence in sentences)
+
+
+def test_sigterm_reaches_the_processes_started_here(tmp_path: Path) -> None:
+    process = spawned(tmp_path, "term")
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143

@@ -11,7 +11,9 @@ import torch
 from tqdm import tqdm
 
 from cardamage.engine.trainer_base import HookBase
+from cardamage.errors import TrainingError
 from cardamage.utils.events import EventWriter
+from cardamage.utils.files import describe_write_error
 from cardamage.utils.writers import JSONWriter, peak_memory_mb
 
 __all__ = ["PeriodicWriter", "PlotHook", "ProgressBar"]
@@ -44,20 +46,27 @@ class PeriodicWriter(HookBase):
         if done > 0 and (done % self._period == 0 or done == end):
             for writer in self._writers:
                 if isinstance(writer, JSONWriter):
-                    writer.write()
+                    _write(writer)
 
     def after_step(self) -> None:
         """Write if it is time."""
         done = self.trainer.iter + 1
         if done % self._period == 0 or done == self.trainer.max_iter:
             for writer in self._writers:
-                writer.write()
+                _write(writer)
 
     def after_train(self) -> None:
         """Write what is left and close."""
         for writer in self._writers:
-            writer.write()
+            _write(writer)
             writer.close()
+
+
+def _write(writer: EventWriter) -> None:
+    try:
+        writer.write()
+    except OSError as error:
+        raise TrainingError(describe_write_error(error.filename or "OUTPUT_DIR", error)) from error
 
 
 class ProgressBar(HookBase):
