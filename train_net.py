@@ -51,9 +51,7 @@ def evaluate(trainer: Any, cfg: Any, resume: bool) -> dict[str, Any]:
     from cardamage.utils import comm
 
     if not cfg.MODEL.WEIGHTS and not resume:
-        raise CheckpointError(
-            "--eval-only needs weights: add MODEL.WEIGHTS FILE, or --resume for OUTPUT_DIR's."
-        )
+        raise CheckpointError("--eval-only needs weights: add MODEL.WEIGHTS FILE, or --resume.")
     classes = prepare_classes(cfg, eval_only=True)
     model = trainer.build_model(cfg)
     checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR, thing_classes=classes)

@@ -140,7 +140,7 @@ SPAWNED = """
                 os.kill(os.getpid(), signal.SIGKILL)
         if how == "term":
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-            os.write(1, b"ready\n")
+            os.write(1, b"ready\\n")
             time.sleep(60)
         comm.synchronize()
 
