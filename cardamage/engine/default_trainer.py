@@ -19,6 +19,7 @@ from cardamage.data import build_detection_test_loader, build_detection_train_lo
 from cardamage.engine import hooks
 from cardamage.engine.resume import RunState, check_finite_weights
 from cardamage.engine.setup import (
+    amp_precision,
     check_disk_space,
     create_ddp_model,
     default_writers,
@@ -115,11 +116,10 @@ class DefaultTrainer(TrainerBase):
         # On a GPU, reading each step's losses would make the processor wait for it.
         on_gpu = next(model.parameters()).is_cuda
         period = max(1, cfg.WRITER_PERIOD) if on_gpu else 1
-        if not cfg.SOLVER.AMP.ENABLED:
+        precision = amp_precision(cfg, on_gpu)
+        if precision is None:
             return SimpleTrainer(model, data_loader, optimizer, period)
-        names = {"auto": torch.float16 if on_gpu else torch.bfloat16}
-        names.update(float16=torch.float16, bfloat16=torch.bfloat16)
-        return AMPTrainer(model, data_loader, optimizer, period, precision=names[cfg.SOLVER.AMP.DTYPE])
+        return AMPTrainer(model, data_loader, optimizer, period, precision=precision)
 
     # ------------------------------------------------------------------ running
     def resume_or_load(self, resume: bool = True) -> None:

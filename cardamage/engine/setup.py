@@ -17,12 +17,13 @@ from cardamage.config import CfgNode, validate_cfg
 from cardamage.data import prepare_datasets, resolve_num_classes
 from cardamage.errors import ConfigValueError, DataError, TrainingError
 from cardamage.utils import comm
-from cardamage.utils.env import collect_env_info, seed_all_rng
+from cardamage.utils.env import collect_env_info, cpu_has_bfloat16, seed_all_rng
 from cardamage.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
 from cardamage.utils.files import atomic_write, ensure_writable_dir
 from cardamage.utils.logger import setup_logger
 
 __all__ = [
+    "amp_precision",
     "check_disk_space",
     "create_ddp_model",
     "default_setup",
@@ -110,6 +111,25 @@ def resolve_device(cfg: CfgNode) -> None:
         )
     _set_derived(cfg, "MODEL.DEVICE", "cpu")
     logger.info("No GPU was found: running on the CPU.")
+
+
+def amp_precision(cfg: CfgNode, on_gpu: bool) -> torch.dtype | None:
+    """Return the precision of a training's forward pass, or None for that of the weights.
+
+    Args:
+        cfg: SOLVER.AMP is read. ``auto`` is float16 on a GPU, and bfloat16 on a processor that has it.
+        on_gpu: where the model is.
+    """
+    if not cfg.SOLVER.AMP.ENABLED:
+        return None
+    if cfg.SOLVER.AMP.DTYPE != "auto":
+        return {"float16": torch.float16, "bfloat16": torch.bfloat16}[cfg.SOLVER.AMP.DTYPE]
+    if on_gpu:
+        return torch.float16
+    if cpu_has_bfloat16():
+        return torch.bfloat16
+    logger.info("Training in float32: this processor would emulate bfloat16, which is slower.")
+    return None
 
 
 def prepare_classes(cfg: CfgNode, eval_only: bool = False) -> list[str]:

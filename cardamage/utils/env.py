@@ -37,6 +37,16 @@ def seed_all_rng(seed: int | None = None) -> int:
     return seed
 
 
+def cpu_has_bfloat16() -> bool:
+    """Tell whether the processor itself multiplies bfloat16 (AVX-512 BF16 or AMX).
+
+    Without, torch emulates it, slower than float32.
+    """
+    # Underscored in torch, and not there on every platform.
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+
+
 def collect_env_info() -> str:
     """Return a table of platform, package versions, processors and devices, for logs and bug reports."""
     rows = [
@@ -48,6 +58,7 @@ def collect_env_info() -> str:
         *((name, _version(name)) for name in _PACKAGES),
         ("CPU cores", str(os.cpu_count())),
         ("CPU capability", torch.backends.cpu.get_cpu_capability()),
+        ("CPU bfloat16", "yes" if cpu_has_bfloat16() else "emulated"),
         ("torch threads", str(torch.get_num_threads())),
         *_gpu_rows(),
     ]

@@ -1,0 +1,50 @@
+"""What a run decides before it builds anything."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from cardamage.config import get_cfg
+from cardamage.engine.setup import amp_precision
+from cardamage.utils import env
+
+
+@pytest.mark.parametrize(
+    ("dtype", "on_gpu", "expected"),
+    [
+        ("auto", True, torch.float16),
+        ("bfloat16", True, torch.bfloat16),
+        ("bfloat16", False, torch.bfloat16),
+        ("float16", True, torch.float16),
+    ],
+)
+def test_amp_precision_follows_the_key(dtype: str, on_gpu: bool, expected: torch.dtype) -> None:
+    cfg = get_cfg()
+    cfg.SOLVER.AMP.DTYPE = dtype
+    assert amp_precision(cfg, on_gpu) is None
+    cfg.SOLVER.AMP.ENABLED = True
+    assert amp_precision(cfg, on_gpu) is expected
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_auto_on_a_cpu_needs_its_bfloat16(
+    has_it: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: has_it, raising=False)
+    cfg = get_cfg()
+    cfg.SOLVER.AMP.ENABLED = True
+    with caplog.at_level(logging.INFO, "cardamage"):
+        assert amp_precision(cfg, on_gpu=False) is (torch.bfloat16 if has_it else None)
+    assert ("float32" in caplog.text) != has_it
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's list of the processor's features")
+def test_cpu_bfloat16_is_what_the_kernel_says() -> None:
+    features = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    assert env.cpu_has_bfloat16() == bool({"avx512_bf16", "amx_tile"} & set(features))
