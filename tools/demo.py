@@ -89,19 +89,23 @@ def draw(output: Path, threshold: float) -> int:
     files = [Path(d["file_name"]) for d in dicts]
     report = predict_files(predictor, files, output / "predictions", metadata, threshold=threshold)
     chosen = [d for d in dicts if d["annotations"]][:SHEET_PHOTOS]
-    write_sheet(predictor, chosen, metadata, output / "contact_sheet.png")
+    write_sheet(predictor, chosen, metadata, threshold, output / "contact_sheet.png")
     return report.images
 
 
-def write_sheet(predictor: Any, dicts: list[dict[str, Any]], metadata: Any, path: Path) -> None:
+def write_sheet(
+    predictor: Any, dicts: list[dict[str, Any]], metadata: Any, threshold: float, path: Path
+) -> None:
     """Write ground truth beside predictions."""
     from cardamage.data.image_io import read_image
+    from cardamage.engine.prediction_records import keep_above
     from cardamage.visualization import compare, contact_sheet, save_image
 
     rows, captions = [], []
     for item in dicts:
         image = read_image(item["file_name"])
-        found = predictor(image)["instances"].to("cpu")
+        # Soft-NMS lowers scores after SCORE_THRESH_TEST was applied.
+        found = keep_above(predictor(image)["instances"].to("cpu"), threshold)
         rows.append(compare(image[:, :, ::-1], item, found, metadata))
         captions.append(Path(item["file_name"]).name)
     save_image(path, contact_sheet(rows, captions=captions, columns=2, title="Validation photos"))
