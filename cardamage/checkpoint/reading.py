@@ -87,11 +87,13 @@ def _is_state_dict(value: Any) -> bool:
 
 def _numpy_globals() -> list[Any]:
     """Return what numpy's arrays and numbers, which Detectron2's files may hold, are pickled with."""
-    # Its home is numpy._core since numpy 2.
-    multiarray = getattr(np, "_core", None) or np.core
+    # Asked of numpy itself: the module they live in was renamed by numpy 2.
+    rebuild: dict[str, Any] = {
+        "_reconstruct": np.zeros(1).__reduce__()[0],
+        "scalar": np.float64(0).__reduce__()[0],
+    }
     allowed: list[Any] = [
-        multiarray.multiarray._reconstruct,
-        multiarray.multiarray.scalar,
+        *rebuild.values(),
         np.ndarray,
         np.dtype,
         *(
@@ -100,7 +102,6 @@ def _numpy_globals() -> list[Any]:
         ),
     ]
     # Files written with the other numpy name the same functions by its path.
-    for name in ("_reconstruct", "scalar"):
-        function = getattr(multiarray.multiarray, name)
+    for name, function in rebuild.items():
         allowed += [(function, f"{home}.multiarray.{name}") for home in ("numpy.core", "numpy._core")]
     return allowed
