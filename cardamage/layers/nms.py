@@ -16,14 +16,14 @@ def batched_nms(
 
     Args:
         boxes: (N, 4), any float dtype; compared in float32, since half precision can't tell pixels apart.
-        scores: (N,).
+        scores: (N,), any float dtype; ranked in float32.
         idxs: (N,) integers: the group of each box, its class or feature level.
         iou_threshold: the overlap above which the lower-scored box goes.
 
     Returns:
         int64 positions of the kept boxes, by falling score.
     """
-    return torchvision_batched_nms(boxes.float(), scores, idxs, iou_threshold)
+    return torchvision_batched_nms(boxes.float(), scores.float(), idxs, iou_threshold)
 
 
 def nms_keep_mask(

@@ -50,9 +50,8 @@ def force_fixed_shapes(value: bool) -> Iterator[None]:
 
 def size_tensor(image_sizes: Sequence[tuple[int, int]], device: torch.device) -> torch.Tensor:
     """Return (N, 4) float32 upper bounds (w, h, w, h) of XYXY boxes in images of sizes (h, w)."""
-    return torch.tensor([[w, h, w, h] for h, w in image_sizes], dtype=torch.float32, device=device).view(
-        -1, 4
-    )
+    limits = torch.tensor([[w, h, w, h] for h, w in image_sizes], dtype=torch.float32).view(-1, 4)
+    return limits.to(device, non_blocking=True)
 
 
 def _pad(tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

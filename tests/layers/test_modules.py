@@ -134,3 +134,15 @@ def test_deformable_layers_without_offsets_are_convolutions(groups: int) -> None
     assert layer(x[:0], offset[:0]).shape == (0, 6, 9, 8)
     with pytest.raises(ValueError, match="channels, got 1"):
         layer(x, offset[:, :1])
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_roi_align_places_boxes_to_the_pixel_in_half_precision(dtype: torch.dtype, autocast: bool) -> None:
+    # Columns 1100 and on are one; bfloat16 holds only multiples of 8 there.
+    features = (torch.arange(1200) >= 1100).to(dtype).expand(1, 1, 4, 1200)
+    rois = torch.tensor([[0, 1098.0, 0.0, 1102.0, 4.0]])
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = ROIAlign((1, 2), 1.0, 1)(features, rois)
+    assert found.dtype == dtype
+    assert found.flatten().tolist() == [0.0, 1.0]

@@ -45,3 +45,12 @@ def test_half_precision_is_compared_in_float32() -> None:
     boxes = torch.tensor([[0, 0, 1000, 1000], [0, 0, 1000, 1000]], dtype=torch.float16)
     kept = batched_nms(boxes, torch.tensor([0.5, 0.9]), torch.tensor([79, 79]), 0.5)
     assert kept.tolist() == [1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_scores_of_any_precision(dtype: torch.dtype) -> None:
+    boxes = torch.tensor([[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]], dtype=dtype)
+    kept = batched_nms(
+        boxes, torch.tensor([0.25, 0.75, 0.5], dtype=dtype), torch.zeros(3, dtype=torch.int64), 0.5
+    )
+    assert kept.tolist() == [1, 2]

@@ -9,7 +9,7 @@ import torch
 
 from cardamage.modeling.batch import ProposalBatch, RoiRows, TargetBatch
 from cardamage.modeling.roi_heads.mask_targets import crop_targets
-from cardamage.structures import Boxes, Instances
+from cardamage.structures import BitMasks, Boxes, Instances, PolygonMasks
 
 Make = Callable[..., Any]
 
@@ -36,6 +36,26 @@ def test_crops_equal_those_of_each_image(sample: Make, bitmasks: bool, seed: int
     for row in range(5):
         masks = targets.instances[int(image[row])].gt_masks[gt_index[row : row + 1]]
         assert torch.equal(found[row], masks.crop_and_resize(boxes[row : row + 1], 28)[0])
+
+
+def test_photos_with_bitmaps_and_with_polygons_share_a_batch(sample: Make) -> None:
+    targets = TargetBatch.of(
+        [sample(i, 2, (64, 80 - i), bitmasks=i == 1)["instances"] for i in range(3)]
+        + [sample(9, 0)["instances"]]
+    )
+    image = torch.tensor([0, 0, 1, 1, 2, 2, 3])
+    gt_index = torch.tensor([0, 1, 1, 0, 1, 0, 0])
+    boxes = torch.tensor([[4.0, 5.0, 50.0, 40.0]]).expand(7, 4)
+    rows = RoiRows(boxes, image, image < 3, gt_index=gt_index)
+    found = crop_targets(rows, targets, 14)
+    for row in range(6):
+        target = targets.instances[int(image[row])]
+        masks = target.gt_masks
+        if isinstance(masks, PolygonMasks):
+            masks = BitMasks.from_polygon_masks(masks, *target.image_size)
+        expected = masks[gt_index[row : row + 1]].crop_and_resize(boxes[:1], 14)[0]
+        assert torch.equal(found[row], expected)
+        assert expected.any()
 
 
 def test_batches_are_sequences_of_instances(sample: Make) -> None:

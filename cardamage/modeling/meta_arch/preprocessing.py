@@ -69,7 +69,7 @@ class ImageModel(nn.Module):
         batch = (images.tensor.to(self.device, non_blocking=True) - self.pixel_mean) / self.pixel_std
         height, width = batch.shape[-2:]
         if any(size != (height, width) for size in images.image_sizes):
-            sizes = torch.tensor(images.image_sizes, device=self.device)[:, :, None]
+            sizes = torch.tensor(images.image_sizes)[:, :, None].to(self.device, non_blocking=True)
             inside_y = torch.arange(height, device=self.device) < sizes[:, 0]
             inside_x = torch.arange(width, device=self.device) < sizes[:, 1]
             batch = batch * (inside_y[:, None, :, None] & inside_x[:, None, None, :])

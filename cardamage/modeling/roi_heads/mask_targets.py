@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torchvision.ops import roi_align
 
 from cardamage.layers import pack_polygons, rasterize_polygons_in_boxes
@@ -57,32 +56,37 @@ def crop_targets(rows: RoiRows, targets: TargetBatch, size: int) -> torch.Tensor
     first = (counts.cumsum(0) - counts).to(rows.boxes.device, non_blocking=True)
     # Rows that are not valid may point anywhere; what they get is not used.
     index = torch.where(rows.valid, first[rows.image] + rows.gt_index, torch.zeros_like(rows.image))
-    masks = [t.gt_masks for t in targets.instances if len(t)]
-    if not masks:
+    used = [t for t in targets.instances if len(t)]
+    if not used:
         return torch.zeros((len(rows), size, size), dtype=torch.bool, device=rows.boxes.device)
-    if isinstance(masks[0], PolygonMasks):
-        packed = pack_polygons(masks).to(rows.boxes.device, non_blocking=True)
+    if all(isinstance(t.gt_masks, PolygonMasks) for t in used):
+        packed = pack_polygons([t.gt_masks for t in used]).to(rows.boxes.device, non_blocking=True)
         return rasterize_polygons_in_boxes(packed, index, rows.boxes, size)
-    return _crop_bitmaps(masks, index, rows.boxes, size)
+    return _crop_bitmaps([_bitmaps(t) for t in used], index, rows.boxes, size)
+
+
+def _bitmaps(target: Instances) -> BitMasks:
+    """Return an image's masks as bitmaps: photos with run-lengths share batches with those without."""
+    masks = target.gt_masks
+    return (
+        BitMasks.from_polygon_masks(masks, *target.image_size) if isinstance(masks, PolygonMasks) else masks
+    )
 
 
 def _crop_bitmaps(
     masks: Sequence[BitMasks], index: torch.Tensor, boxes: torch.Tensor, size: int
 ) -> torch.Tensor:
-    """Crop bitmaps of images of several sizes at once."""
-    height = max(m.tensor.shape[1] for m in masks)
-    width = max(m.tensor.shape[2] for m in masks)
-    # ROIAlign repeats the image's last pixel at its border; the padding has to say the same.
-    padded = [
-        F.pad(
-            m.tensor[:, None].to(boxes.device, torch.float32),
-            (0, width - m.tensor.shape[2], 0, height - m.tensor.shape[1]),
-            mode="replicate",
-        )
-        for m in masks
-    ]
-    rois = torch.cat([index[:, None].to(boxes.dtype), boxes], dim=1)
-    return roi_align(torch.cat(padded), rois, (size, size), 1.0, 0, True)[:, 0] >= 0.5
+    """Crop bitmaps of images of several sizes, one image's in memory as numbers at a time."""
+    result = torch.zeros((len(boxes), size, size), dtype=torch.bool, device=boxes.device)
+    for part in masks:
+        # Rows of other images shrink to a point, which costs nothing, instead of being counted.
+        here = (index >= 0) & (index < len(part))
+        rois = torch.cat([index[:, None].to(boxes.dtype), boxes], dim=1) * here[:, None]
+        bitmaps = part.tensor[:, None].to(boxes.device, torch.float32)
+        crops = roi_align(bitmaps, rois, (size, size), 1.0, 0, True)[:, 0] >= 0.5
+        result |= crops & here[:, None, None]
+        index = index - len(part)
+    return result
 
 
 def crop_instances(instances: Sequence[Instances], size: int, device: torch.device) -> torch.Tensor:
