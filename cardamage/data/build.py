@@ -152,8 +152,10 @@ def _train_loader_from_config(
         )
     if mapper is None:
         mapper = _train_mapper(cfg, dataset)
+    # A negative seed means another order and other augmentations in every run.
+    seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     if sampler is None and not isinstance(dataset, IterableDataset):
-        sampler = _sampler_from_config(cfg, dataset)
+        sampler = _sampler_from_config(cfg, dataset, seed)
     return {
         "dataset": dataset,
         "sampler": sampler,
@@ -161,7 +163,7 @@ def _train_loader_from_config(
         "total_batch_size": cfg.SOLVER.IMS_PER_BATCH,
         "aspect_ratio_grouping": cfg.DATALOADER.ASPECT_RATIO_GROUPING,
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
-        "seed": cfg.SEED,
+        "seed": seed,
     }
 
 
@@ -181,16 +183,16 @@ def _train_mapper(cfg: CfgNode, dataset: Any) -> DatasetMapper:
     return DatasetMapper(cfg, True)
 
 
-def _sampler_from_config(cfg: CfgNode, dataset: Any) -> Sampler[int]:
+def _sampler_from_config(cfg: CfgNode, dataset: Any, seed: int) -> Sampler[int]:
     name = cfg.DATALOADER.SAMPLER_TRAIN
     logger.info("Training sampler: %s", name)
     if name == "TrainingSampler":
-        return TrainingSampler(len(dataset), seed=cfg.SEED)
+        return TrainingSampler(len(dataset), seed=seed)
     if name == "RepeatFactorTrainingSampler":
         factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
             dataset, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
         )
-        return RepeatFactorTrainingSampler(factors, seed=cfg.SEED)
+        return RepeatFactorTrainingSampler(factors, seed=seed)
     raise ConfigValueError(
         "DATALOADER.SAMPLER_TRAIN must be 'TrainingSampler' or 'RepeatFactorTrainingSampler'; "
         f"got {name!r}. Pass other samplers to build_detection_train_loader as sampler=."

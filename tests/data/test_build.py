@@ -88,6 +88,12 @@ def test_training_batches_depend_on_the_seed_only(cfg: CfgNode) -> None:
     assert _numbers(itertools.islice(build_detection_train_loader(cfg), 8)) != runs[0]
 
 
+def test_a_negative_seed_means_other_batches_every_time(cfg: CfgNode) -> None:
+    cfg.SEED = -1
+    first, second = (_numbers(itertools.islice(build_detection_train_loader(cfg), 8)) for _ in range(2))
+    assert [[s[0] for s in batch] for batch in first] != [[s[0] for s in batch] for batch in second]
+
+
 def test_images_of_a_batch_have_one_orientation(cfg: CfgNode) -> None:
     for batch in itertools.islice(build_detection_train_loader(cfg), 10):
         assert len(batch) == 2
