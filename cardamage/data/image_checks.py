@@ -11,10 +11,12 @@ from ..errors import DataError
 from .image_io import raw_image_size, read_bytes, record_source
 from .image_signs import ends_whole, is_cut_short, kind_of, wrong_kind
 
-__all__ = ["check_images", "missing_message", "size_mismatch"]
+__all__ = ["check_images", "check_new_images", "missing_message", "size_mismatch"]
 
 _SHOWN = 50
 _TAIL = 4096
+
+_found_good: set[tuple[str, Any, Any]] = set()
 
 
 def check_images(
@@ -43,6 +45,27 @@ def check_images(
         lines.append(f"... and {len(others) - shown} more images that can't be used.")
     if lines:
         raise DataError("\n".join(lines))
+
+
+def check_new_images(dataset_dicts: Sequence[Mapping[str, Any]]) -> None:
+    """Do as :func:`check_images`, once in a process: before a run, and whenever a loader is made.
+
+    Args:
+        dataset_dicts: the dataset; records found good before are passed over.
+
+    Raises:
+        DataError: as :func:`check_images`.
+    """
+    new = {_identity(record): record for record in dataset_dicts}
+    new = {key: record for key, record in new.items() if key not in _found_good}
+    if new:
+        check_images(list(new.values()))
+        _found_good.update(new)
+
+
+def _identity(record: Mapping[str, Any]) -> tuple[str, Any, Any]:
+    """What a record's check depends on."""
+    return record_source(record), record.get("height"), record.get("width")
 
 
 def missing_message(missing: Sequence[str], total: int, shown: int = _SHOWN) -> str:

@@ -11,7 +11,7 @@ from ..catalog import DatasetCatalog, Metadata, MetadataCatalog
 from ..config import CfgNode
 from ..errors import ConfigError, DataError
 from ..utils.suggest import did_you_mean
-from .image_checks import check_images
+from .image_checks import check_new_images
 
 __all__ = ["prepare_datasets", "resolve_num_classes"]
 
@@ -62,7 +62,7 @@ def prepare_datasets(cfg: CfgNode, thing_classes: Sequence[str] | None = None) -
         for name in dict.fromkeys(train):
             _leave_out_boxes(sets[name])
     if cfg.INPUT.CHECK_IMAGES:
-        check_images([record for found in sets.values() for record in found.dicts])
+        check_new_images([record for found in sets.values() for record in found.dicts])
     return list(reference.classes or ())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,7 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from cardamage.catalog import DatasetCatalog, MetadataCatalog
 from cardamage.data.detection_utils import check_metadata_consistency
-from cardamage.data.image_checks import check_images
-from cardamage.data.image_io import record_source
+from cardamage.data.image_checks import check_new_images
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.utils.logger import log_first_n
 
@@ -28,7 +27,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
-_checked_files: set[str] = set()
 
 
 def filter_images_with_only_crowd_annotations(dataset_dicts: Sequence[Record]) -> list[Record]:
@@ -126,8 +124,8 @@ def get_detection_dataset_dicts(
         min_keypoints: leave out images with fewer visible keypoints; 0 for none.
         proposal_files: not supported, must be None or empty.
         check_consistency: check that the datasets have the same classes, and log their histogram.
-        look_at_images: check every image file, see :func:`cardamage.data.check_images`. Files found good are
-            not looked at again.
+        look_at_images: check every image file that this process has not found good already, see
+            :func:`cardamage.data.check_images`.
 
     Returns:
         Dataset dicts; or the torch dataset(s), where these were registered.
@@ -164,7 +162,7 @@ def get_detection_dataset_dicts(
     if check_consistency and has_instances:
         _check_classes(names, records)
     if look_at_images:
-        _look_at_new(records)
+        check_new_images(records)
     return records
 
 
@@ -173,11 +171,3 @@ def _check_classes(names: Sequence[str], records: Sequence[Record]) -> None:
         return
     check_metadata_consistency("thing_classes", names)
     print_instances_class_histogram(records, MetadataCatalog.get(names[0]).thing_classes)
-
-
-def _look_at_new(records: Sequence[Mapping[str, Any]]) -> None:
-    """Check images once in a process: every evaluation makes its loader anew."""
-    new = [record for record in records if record_source(record) not in _checked_files]
-    if new:
-        check_images(new)
-        _checked_files.update(record_source(record) for record in new)

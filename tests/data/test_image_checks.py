@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cardamage.data.image_checks import check_images
+from cardamage.data.image_checks import check_images, check_new_images
 from cardamage.errors import DataError
 
 
@@ -113,3 +113,12 @@ def test_turned_after_it_was_annotated(tmp_path: Path) -> None:
         f"The image {path} is 60x40 (width x height), but its annotation says 40x60: "
         "the sides are swapped; the picture was turned after it was annotated, so annotate it again."
     )
+
+
+def test_images_found_good_are_not_read_again_unless_their_size_is_told_otherwise(tmp_path: Path) -> None:
+    one = record(tmp_path / "once.jpg")
+    check_new_images([one])
+    (tmp_path / "once.jpg").unlink()
+    check_new_images([one])
+    with pytest.raises(DataError, match="once.jpg"):
+        check_new_images([{**one, "height": 41}])

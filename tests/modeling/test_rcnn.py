@@ -225,3 +225,73 @@ def test_padding_is_zero_after_normalization(tiny_cfg: Make, sample: Make) -> No
         mean = torch.tensor([103.530, 116.280, 123.675], dtype=torch.float64)[:, None, None]
         expected[:, :height, :width] = one["image"].double() - mean
         torch.testing.assert_close(image.double(), expected, rtol=1e-6, atol=1e-4)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_pictures_of_training(tiny_cfg: Make, sample: Make, storage: EventStorage, fixed: bool) -> None:
+    torch.manual_seed(0)
+    model = build_model(tiny_cfg(**{"VIS_PERIOD": 2}))
+    with force_fixed_shapes(fixed):
+        model([sample(1, 2), sample(2, 0)])
+        names = [name for name, _, _ in storage._vis_data]
+        foreground = 2 * storage.latest()["roi_head/num_fg_samples"][0]  # the mean of two images
+        storage.iter = 1
+        model([sample(1, 2)])
+    assert len(storage._vis_data) == len(names)
+    assert sum("proposals" in name for name in names) == 1
+    assert sum("mask" in name for name in names) == foreground > 0
+    for name, picture, _ in storage._vis_data:
+        assert tuple(picture.shape) == ((3, 96, 256) if "proposals" in name else (3, 28, 56))
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_masks_are_learned_on_predicted_boxes(
+    tiny_cfg: Make, sample: Make, storage: EventStorage, fixed: bool
+) -> None:
+    torch.manual_seed(0)
+    model = build_model(_everything_sampled(tiny_cfg, **{"MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": True}))
+    # Every box is predicted 8 (of the weights' 10 / 1.25) hundredths of its width farther right.
+    bias = torch.tensor([0.8, 0, 0, 0]).repeat(3)
+    model.roi_heads.box_predictor.bbox_pred.weight.data.zero_()
+    model.roi_heads.box_predictor.bbox_pred.bias.data.copy_(bias)
+    seen = []
+    model.roi_heads.mask_pooler.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    model.roi_heads.box_pooler.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    with force_fixed_shapes(fixed):
+        losses = model([sample(1, 3)])
+    proposals, rows = seen
+    found = proposals.boxes[proposals.foreground(3)]
+    widths = found[:, 2] - found[:, 0]
+    expected = found + 0.08 * widths[:, None] * torch.tensor([1.0, 0, 1, 0])
+    torch.testing.assert_close(rows.boxes[rows.valid], expected)
+    assert losses["loss_mask"].isfinite()
+
+
+def test_proposals_may_come_with_the_input(tiny_cfg: Make, sample: Make, storage: EventStorage) -> None:
+    torch.manual_seed(0)
+    model = build_model(tiny_cfg(**{"MODEL.PROPOSAL_GENERATOR.NAME": "PrecomputedProposals"}))
+    with pytest.raises(ValueError, match="this model makes no proposals"):
+        model([sample(1)])
+    batch = []
+    for one in (sample(1), sample(2)):
+        boxes = one["instances"].gt_boxes
+        proposals = Instances((96, 128), proposal_boxes=boxes, objectness_logits=torch.zeros(len(boxes)))
+        batch.append({**one, "proposals": proposals})
+    assert set(model(batch)) == {"loss_cls", "loss_box_reg", "loss_mask"}
+    found = model.eval()(batch)
+    assert [x["instances"].image_size for x in found] == [(96, 128)] * 2
+
+
+def test_proposal_network(tiny_cfg: Make, sample: Make, storage: EventStorage) -> None:
+    torch.manual_seed(0)
+    model = build_model(tiny_cfg(**{"MODEL.META_ARCHITECTURE": "ProposalNetwork"}))
+    assert set(model([sample(1), sample(2)])) == {"loss_rpn_cls", "loss_rpn_loc"}
+    one = sample(3)
+    full = model.eval()([one])[0]["proposals"]
+    half = model([{**one, "height": 48, "width": 256}])[0]["proposals"]
+    assert len(full) == 50
+    assert (full.objectness_logits.diff() <= 0).all()
+    assert half.image_size == (48, 256)
+    scale = torch.tensor([2, 0.5, 2, 0.5])
+    torch.testing.assert_close(half.proposal_boxes.tensor, full.proposal_boxes.tensor * scale)
+    assert model([]) == []

@@ -86,7 +86,8 @@ def mask_rcnn_loss(
     _log_accuracy(logits.detach(), truth, valid)
     storage = get_event_storage()
     if vis_period > 0 and storage.iter % vis_period == 0:
-        for i, pair in enumerate(torch.cat([logits.detach().sigmoid(), truth.float()], dim=2)):
+        pairs = torch.cat([logits.detach().sigmoid(), truth.float()], dim=2)
+        for i, pair in enumerate(pairs[valid]):
             storage.put_image(f"Left: mask prediction;   Right: mask GT ({i})", pair.expand(3, -1, -1))
     loss = F.binary_cross_entropy_with_logits(logits, truth.float(), reduction="none")
     loss = torch.where(valid[:, None, None], loss, torch.zeros_like(loss))
