@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,80 @@ def test_evaluation_on_two_ranks_equals_one(train_net: Any, weights: Path, tmp_p
         results.append(sorted(found, key=lambda item: (item["image_id"], -item["score"], item["bbox"])))
     assert results[0] == results[1]
     assert results[0]
+
+
+# Nothing is drawn at random in these: all anchors and proposals are sampled, and no photo is changed.
+SAME = [
+    "MODEL.RESNETS.NORM",
+    "GN",
+    "INPUT.RANDOM_FLIP",
+    "none",
+    "SOLVER.MAX_ITER",
+    "4",
+    "SOLVER.STEPS",
+    "(2,)",
+]
+SAME += ["MODEL.RPN.BATCH_SIZE_PER_IMAGE", "8192", "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "512"]
+SAME += ["TEST.EVAL_PERIOD", "2"]
+
+
+@pytest.fixture(scope="module")
+def one_photo(train_net: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The dataset of the first photo alone."""
+    source, _, root = train_net.options[1].removeprefix("('coco:").removesuffix("',)").partition("@")
+    content = json.loads(Path(source).read_text())
+    content["images"] = [image for image in content["images"] if image["id"] == 0]
+    content["annotations"] = [note for note in content["annotations"] if note["image_id"] == 0]
+    path = tmp_path_factory.mktemp("one") / "one.json"
+    path.write_text(json.dumps(content))
+    return f"('coco:{path}@{root}',)"
+
+
+@pytest.fixture(scope="module")
+def same_training(train_net: Any, one_photo: str, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The folders of one training in one process and in two, each of which sees the same photo."""
+    folders = []
+    for ranks in (1, 2):
+        folders.append(tmp_path_factory.mktemp(f"same{ranks}"))
+        keys = ["DATASETS.TRAIN", one_photo, "SOLVER.IMS_PER_BATCH", str(ranks)]
+        done = train_net.run(*SAME, *keys, "OUTPUT_DIR", str(folders[-1]), torchrun=ranks if ranks > 1 else 0)
+        assert done.returncode == 0, done.stderr
+    return folders
+
+
+@pytest.mark.parametrize("name", ["model_0000003.pth", "model_final.pth", "model_best.pth"])
+def test_checkpoint_of_two_ranks_equals_one(same_training: list[Path], name: str) -> None:
+    one, two = (read_checkpoint(folder / name) for folder in same_training)
+    assert one.keys() == two.keys()
+    assert one["iteration"] == two["iteration"]
+    assert one["cardamage"] == two["cardamage"]
+    assert one["cardamage"]["thing_classes"] == ["dent", "scratch"]
+    assert one["scheduler"] == two["scheduler"]
+    assert one["trainer"].keys() == two["trainer"].keys()
+    assert one["trainer"]["iteration"] == two["trainer"]["iteration"]
+    torch.testing.assert_close(two["model"], one["model"], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(two["optimizer"], one["optimizer"], rtol=1e-6, atol=1e-6)
+
+
+def test_metrics_and_evaluation_of_two_ranks_equal_one(
+    same_training: list[Path], metrics_of: Callable[[Path], list[str]]
+) -> None:
+    one, two = ([json.loads(line) for line in metrics_of(folder)] for folder in same_training)
+    assert len(one) == len(two) == 5
+    assert "segm/AP" in one[1]
+    assert "segm/AP" in one[-1]
+    for ours, theirs in zip(one, two, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6, nan_ok=True)
+    found = []
+    for folder in same_training:
+        items = json.loads((folder / "inference/coco_instances_results.json").read_text())
+        found.append(sorted(items, key=lambda item: (item["image_id"], -item["score"], item["bbox"])))
+    assert {item["image_id"] for item in found[0]} == {0, 1, 2}
+    assert len(found[0]) == len(found[1])
+    for ours, theirs in zip(*found, strict=True):
+        assert ours["category_id"] == theirs["category_id"]
+        assert ours["score"] == pytest.approx(theirs["score"], rel=1e-5)
+        assert ours["bbox"] == pytest.approx(theirs["bbox"], rel=1e-4, abs=1e-3)
 
 
 def ranks_of(process: subprocess.Popen[str]) -> list[int]:
