@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from fvcore.common.registry import Registry
 from torch import nn
 
 from cardamage.config import configurable
 from cardamage.errors import ConfigValueError
 from cardamage.layers import ShapeSpec
+from cardamage.modeling.registry import Registry
 from cardamage.structures import Boxes
 
 __all__ = ["ANCHOR_GENERATOR_REGISTRY", "BufferList", "DefaultAnchorGenerator", "build_anchor_generator"]
 
-ANCHOR_GENERATOR_REGISTRY = Registry("ANCHOR_GENERATOR")
+ANCHOR_GENERATOR_REGISTRY = Registry("ANCHOR_GENERATOR", "MODEL.ANCHOR_GENERATOR.NAME")
 ANCHOR_GENERATOR_REGISTRY.__doc__ = (
     "Callables ``(cfg, input_shape) -> module``, chosen by ``MODEL.ANCHOR_GENERATOR.NAME``."
 )
@@ -50,7 +50,7 @@ def _per_feature(values: Sequence[Any], num_features: int, name: str) -> list[Se
     if len(values) != num_features:
         raise ConfigValueError(
             f"MODEL.ANCHOR_GENERATOR.{name} has {len(values)} lists for {num_features} feature maps; "
-            "give one for all, or one for each"
+            "give one for all, or one for each."
         )
     return list(values)
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fvcore.common.registry import Registry
-
 from cardamage.layers import ShapeSpec
+from cardamage.modeling.registry import Registry
 
 from .backbone import Backbone
 
 __all__ = ["BACKBONE_REGISTRY", "build_backbone"]
 
-BACKBONE_REGISTRY = Registry("BACKBONE")
+BACKBONE_REGISTRY = Registry("BACKBONE", "MODEL.BACKBONE.NAME")
 BACKBONE_REGISTRY.__doc__ = "Callables ``(cfg, input_shape) -> Backbone``, chosen by ``MODEL.BACKBONE.NAME``."
 
 

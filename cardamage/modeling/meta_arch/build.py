@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from fvcore.common.registry import Registry
 from torch import nn
+
+from cardamage.modeling.registry import Registry
 
 __all__ = ["META_ARCH_REGISTRY", "build_model"]
 
-META_ARCH_REGISTRY = Registry("META_ARCH")
+META_ARCH_REGISTRY = Registry("META_ARCH", "MODEL.META_ARCHITECTURE")
 META_ARCH_REGISTRY.__doc__ = "Callables ``(cfg) -> module``, chosen by ``MODEL.META_ARCHITECTURE``."
 
 

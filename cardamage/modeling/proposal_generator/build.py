@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fvcore.common.registry import Registry
 from torch import nn
 
 from cardamage.layers import ShapeSpec
+from cardamage.modeling.registry import Registry
 
 __all__ = ["PROPOSAL_GENERATOR_REGISTRY", "build_proposal_generator"]
 
-PROPOSAL_GENERATOR_REGISTRY = Registry("PROPOSAL_GENERATOR")
+PROPOSAL_GENERATOR_REGISTRY = Registry("PROPOSAL_GENERATOR", "MODEL.PROPOSAL_GENERATOR.NAME")
 PROPOSAL_GENERATOR_REGISTRY.__doc__ = (
     "Callables ``(cfg, input_shape) -> module``, chosen by ``MODEL.PROPOSAL_GENERATOR.NAME``."
 )

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from fvcore.common.registry import Registry
 from torch import nn
 
 from cardamage.config import configurable
 from cardamage.errors import ConfigValueError
 from cardamage.layers import Conv2d, ShapeSpec
+from cardamage.modeling.registry import Registry
 
 from ..anchor_generator import build_anchor_generator
 
 __all__ = ["RPN_HEAD_REGISTRY", "StandardRPNHead", "build_rpn_head"]
 
-RPN_HEAD_REGISTRY = Registry("RPN_HEAD")
+RPN_HEAD_REGISTRY = Registry("RPN_HEAD", "MODEL.RPN.HEAD_NAME")
 RPN_HEAD_REGISTRY.__doc__ = "Callables ``(cfg, input_shape) -> module``, chosen by ``MODEL.RPN.HEAD_NAME``."
 
 

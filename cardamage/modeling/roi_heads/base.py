@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from fvcore.common.registry import Registry
 from torch import nn
 
 from cardamage.config import configurable
 from cardamage.errors import ConfigValueError
 from cardamage.layers import ShapeSpec
+from cardamage.modeling.registry import Registry
 from cardamage.structures import ImageList, Instances
 from cardamage.utils.events import get_event_storage
 
@@ -23,7 +23,7 @@ from ..sampling import sample_batch
 
 __all__ = ["ROI_HEADS_REGISTRY", "ROIHeads", "build_roi_heads", "common_channels", "make_pooler"]
 
-ROI_HEADS_REGISTRY = Registry("ROI_HEADS")
+ROI_HEADS_REGISTRY = Registry("ROI_HEADS", "MODEL.ROI_HEADS.NAME")
 ROI_HEADS_REGISTRY.__doc__ = (
     "Callables ``(cfg, input_shape) -> ROIHeads``, chosen by ``MODEL.ROI_HEADS.NAME``."
 )

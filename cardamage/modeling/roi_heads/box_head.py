@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from fvcore.common.registry import Registry
 from fvcore.nn import weight_init
 from torch import nn
 
 from cardamage.config import configurable
 from cardamage.errors import ConfigValueError
 from cardamage.layers import Conv2d, ShapeSpec, get_norm
+from cardamage.modeling.registry import Registry
 
 __all__ = ["ROI_BOX_HEAD_REGISTRY", "FastRCNNConvFCHead", "build_box_head"]
 
-ROI_BOX_HEAD_REGISTRY = Registry("ROI_BOX_HEAD")
+ROI_BOX_HEAD_REGISTRY = Registry("ROI_BOX_HEAD", "MODEL.ROI_BOX_HEAD.NAME")
 ROI_BOX_HEAD_REGISTRY.__doc__ = (
     "Callables ``(cfg, input_shape) -> module``, chosen by ``MODEL.ROI_BOX_HEAD.NAME``."
 )

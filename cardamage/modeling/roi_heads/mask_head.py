@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from fvcore.common.registry import Registry
 from fvcore.nn import weight_init
 from torch import nn
 
 from cardamage.config import configurable
 from cardamage.errors import ConfigValueError
 from cardamage.layers import Conv2d, ConvTranspose2d, ShapeSpec, get_norm
+from cardamage.modeling.registry import Registry
 from cardamage.structures import Instances
 from cardamage.utils.events import get_event_storage
 
@@ -28,7 +28,7 @@ __all__ = [
     "mask_rcnn_loss",
 ]
 
-ROI_MASK_HEAD_REGISTRY = Registry("ROI_MASK_HEAD")
+ROI_MASK_HEAD_REGISTRY = Registry("ROI_MASK_HEAD", "MODEL.ROI_MASK_HEAD.NAME")
 ROI_MASK_HEAD_REGISTRY.__doc__ = (
     "Callables ``(cfg, input_shape) -> module``, chosen by ``MODEL.ROI_MASK_HEAD.NAME``."
 )
