@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..errors import ConfigValueError
@@ -11,6 +12,7 @@ from .node import CfgNode
 __all__ = ["validate_cfg"]
 
 _BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
+_NORMS = ("", "BN", "SyncBN", "nnSyncBN", "FrozenBN", "GN", "LN")
 _POOLERS = ("ROIAlignV2", "ROIAlign", "ROIPool", "ROIAlignRotated")
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
@@ -26,10 +28,14 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "INPUT.MIN_SIZE_TRAIN_SAMPLING": ("choice", "range"),
     "INPUT.RANDOM_FLIP": ("horizontal", "vertical", "none"),
     "MODEL.FPN.FUSE_TYPE": ("sum", "avg"),
+    "MODEL.FPN.NORM": _NORMS,
     "MODEL.RESNETS.DEPTH": (18, 34, 50, 101, 152),
+    "MODEL.RESNETS.NORM": _NORMS,
     "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": _BOX_LOSSES,
+    "MODEL.ROI_BOX_HEAD.NORM": _NORMS,
     "MODEL.ROI_BOX_HEAD.POOLER_TYPE": _POOLERS,
     "MODEL.ROI_HEADS.NMS_TYPE": ("hard", "soft_linear", "soft_gaussian"),
+    "MODEL.ROI_MASK_HEAD.NORM": _NORMS,
     "MODEL.ROI_MASK_HEAD.POOLER_TYPE": _POOLERS,
     "MODEL.RPN.BBOX_REG_LOSS_TYPE": _BOX_LOSSES,
     "SOLVER.AMP.DTYPE": ("auto", "float16", "bfloat16"),
@@ -85,6 +91,7 @@ def validate_cfg(cfg: CfgNode) -> None:
         raise ConfigValueError(
             f"MODEL.ROI_HEADS.SOFT_NMS_SIGMA is {cfg.MODEL.ROI_HEADS.SOFT_NMS_SIGMA}; it must be above 0."
         )
+    _check_device(cfg)
     _check_sizes(cfg)
     _check_pixels(cfg)
     _check_steps(cfg)
@@ -111,6 +118,12 @@ def _check_range(key: str, value: Any, least: float, greatest: float | None) -> 
         return
     bounds = f"at least {least}" if greatest is None else f"between {least} and {greatest}"
     raise ConfigValueError(f"{key} is {value!r}; it must be {bounds}.")
+
+
+def _check_device(cfg: CfgNode) -> None:
+    device = cfg.MODEL.DEVICE
+    if not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", device):
+        raise ConfigValueError(f"MODEL.DEVICE is {device!r}; it must be cpu, cuda, or cuda:N of GPU N.")
 
 
 def _check_sizes(cfg: CfgNode) -> None:

@@ -29,6 +29,13 @@ def test_defaults_are_valid() -> None:
             "26",
             "MODEL.RESNETS.DEPTH is 26; it must be one of 18, 34, 50, 101, 152.",
         ),
+        ("MODEL.DEVICE", "gpu", "MODEL.DEVICE is 'gpu'; it must be cpu, cuda, or cuda:N of GPU N."),
+        (
+            "MODEL.RESNETS.NORM",
+            "FrozenBn",
+            "MODEL.RESNETS.NORM is 'FrozenBn'; it must be one of '', 'BN', 'SyncBN', 'nnSyncBN', 'FrozenBN', "
+            "'GN', 'LN'; did you mean FrozenBN?",
+        ),
         ("SOLVER.IMS_PER_BATCH", "0", "SOLVER.IMS_PER_BATCH is 0; it must be at least 1."),
         (
             "MODEL.ROI_HEADS.NMS_THRESH_TEST",
