@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import DataError
-from ..utils.suggest import did_you_mean
+from ..utils.suggest import closest, did_you_mean
 from .schemes import find_ad_hoc, forget_ad_hoc, schemes
 
 __all__ = ["DatasetCatalog"]
@@ -70,7 +70,9 @@ class _DatasetCatalog(UserDict[str, Loader]):
         forget_ad_hoc(name)
 
     def _unknown_message(self, name: str) -> str:
-        hint = did_you_mean(name, self)
+        scheme, _, place = name.partition(":")
+        near = closest(scheme, schemes()) if place else None
+        hint = f"; did you mean {near}:{place}?" if near else did_you_mean(name, self)
         if hint:
             return f"Dataset {name!r} is not registered{hint}"
         forms = ", ".join(f"{scheme}:..." for scheme in schemes())

@@ -73,7 +73,10 @@ def missing_message(missing: Sequence[str], total: int, shown: int = _SHOWN) -> 
     verb = "does" if len(missing) == 1 else "do"
     named = ", ".join(missing[:shown])
     more = f" and {len(missing) - shown} more" if len(missing) > shown else ""
-    return f"{len(missing)} of {total} images {verb} not exist: {named}{more}."
+    return (
+        f"{len(missing)} of {total} images {verb} not exist: {named}{more}; "
+        "put them there, or correct their paths."
+    )
 
 
 def size_mismatch(record: Mapping[str, Any], stored: tuple[int, int, int]) -> str | None:

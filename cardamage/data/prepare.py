@@ -171,7 +171,7 @@ def _align(found: _Set, reference: _Set) -> None:
 
 def _disagreement(name: str, found: _Set, reference: _Set) -> str:
     known = reference.classes or []
-    hint = did_you_mean(name, known) or "."
+    hint = did_you_mean(name, known) or "; rename the class, or take its objects out."
     if reference.name == _WEIGHTS:
         other = "the weights have"
     else:

@@ -81,3 +81,9 @@ def test_what_is_not_there(tmp_path: Path) -> None:
 def test_unknown_scheme_is_an_unknown_dataset() -> None:
     with pytest.raises(DataError, match="^Dataset 'voc:/x' is not registered"):
         DatasetCatalog.get("voc:/x")
+
+
+def test_misspelled_scheme() -> None:
+    with pytest.raises(DataError) as caught:
+        DatasetCatalog.get("lableme:/photos")
+    assert str(caught.value) == ("Dataset 'lableme:/photos' is not registered; did you mean labelme:/photos?")

@@ -10,6 +10,8 @@ from PIL import Image
 from cardamage.data.image_checks import check_images, check_new_images
 from cardamage.errors import DataError
 
+ADVICE = "put them there, or correct their paths."
+
 
 def record(
     path: Path, rows: int = 40, columns: int = 60, orientation: int = 1, **changes: Any
@@ -52,17 +54,22 @@ def test_jpeg_with_bytes_after_its_end(tmp_path: Path) -> None:
 
 def test_all_missing_files_in_one_message(tmp_path: Path) -> None:
     dicts = [record(tmp_path / "a.jpg"), {"file_name": "/no/1.jpg"}, {"file_name": "/no/2.jpg"}]
-    assert sentence_of(dicts) == "2 of 3 images do not exist: /no/1.jpg, /no/2.jpg."
-    assert sentence_of(dicts[:2]) == "1 of 2 images does not exist: /no/1.jpg."
+    assert sentence_of(dicts) == f"2 of 3 images do not exist: /no/1.jpg, /no/2.jpg; {ADVICE}"
+    assert sentence_of(dicts[:2]) == f"1 of 2 images does not exist: /no/1.jpg; {ADVICE}"
 
 
 def test_many_missing_files_are_counted() -> None:
     dicts = [{"file_name": f"/no/{i}.jpg"} for i in range(9)]
-    assert sentence_of(dicts, shown=2) == "9 of 9 images do not exist: /no/0.jpg, /no/1.jpg and 7 more."
+    assert (
+        sentence_of(dicts, shown=2)
+        == f"9 of 9 images do not exist: /no/0.jpg, /no/1.jpg and 7 more; {ADVICE}"
+    )
 
 
 def test_same_file_is_looked_at_once() -> None:
-    assert sentence_of([{"file_name": "/no/1.jpg"}] * 3) == "1 of 1 images does not exist: /no/1.jpg."
+    assert (
+        sentence_of([{"file_name": "/no/1.jpg"}] * 3) == f"1 of 1 images does not exist: /no/1.jpg; {ADVICE}"
+    )
 
 
 def test_every_trouble_has_its_line(tmp_path: Path) -> None:
@@ -73,7 +80,7 @@ def test_every_trouble_has_its_line(tmp_path: Path) -> None:
     text.write_text("see attachment")
     dicts = [{"file_name": str(pointer)}, whole, {"file_name": "/no/1.jpg"}, {"file_name": str(text)}]
     assert sentence_of(dicts).splitlines() == [
-        "1 of 4 images does not exist: /no/1.jpg.",
+        f"1 of 4 images does not exist: /no/1.jpg; {ADVICE}",
         f"The image {pointer} is a Git LFS pointer, not the picture; run 'git lfs pull' where it was cloned.",
         f"The image {cut} is cut short (its JPEG data has no end marker); copy it again.",
         f"The image {text} is text, not a picture; it begins with 'see attachment'.",

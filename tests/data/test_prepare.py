@@ -134,7 +134,8 @@ def test_classes_of_the_weights_count_where_given(add: Adder) -> None:
     with pytest.raises(DataError) as caught:
         prepare_datasets(config(test=[test]), ["dent", "wheel"])
     assert str(caught.value) == (
-        "Dataset 'p_test' has objects of class 'scratch', but the weights have the classes dent, wheel."
+        "Dataset 'p_test' has objects of class 'scratch', but the weights have the classes dent, wheel; "
+        "rename the class, or take its objects out."
     )
 
 
@@ -171,7 +172,7 @@ def test_missing_images_of_all_sets_in_one_message(add: Adder, tmp_path: Path) -
         (tmp_path / f"{name}.png").unlink()
     cfg = config([train], [test])
     files = f"{tmp_path}/p_train.png, {tmp_path}/p_test.png"
-    assert sentence_of(cfg) == f"2 of 2 images do not exist: {files}."
+    assert sentence_of(cfg) == f"2 of 2 images do not exist: {files}; put them there, or correct their paths."
     cfg.INPUT.CHECK_IMAGES = False
     assert prepare_datasets(cfg) == ["dent"]
 

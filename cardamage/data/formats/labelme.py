@@ -75,6 +75,8 @@ def read_labelme_folder(folder: str | os.PathLike[str]) -> list[LabelmeFile]:
         DataError: where there is no such folder, no Labelme file in it, or one that is no JSON.
     """
     root = Path(folder)
+    if root.is_file():
+        raise DataError(f"The Labelme folder {root} is a file; name the folder it is in.")
     if not root.is_dir():
         raise DataError(f"The Labelme folder {root} does not exist.")
     paths = [
@@ -89,7 +91,9 @@ def read_labelme_folder(folder: str | os.PathLike[str]) -> list[LabelmeFile]:
         else:
             others.append(path)
     if not files:
-        raise DataError(f"The folder {root} holds no Labelme file (a .json with 'shapes').")
+        raise DataError(
+            f"The folder {root} holds no Labelme file (a .json with 'shapes'); annotate its photos first."
+        )
     if others:
         logger.info("%s: %d JSON files are not Labelme's and are left out.", root, len(others))
     return files
@@ -193,7 +197,6 @@ def _label(shape: dict[str, Any]) -> str:
 
 def _category(file: LabelmeFile, index: int, label: str, ids: dict[str, int]) -> int:
     if label not in ids:
-        raise DataError(
-            f"{file.place(index)}: the label is not among the classes{did_you_mean(label, ids) or '.'}"
-        )
+        hint = did_you_mean(label, ids) or f" ({', '.join(ids)}); correct it, or add the class."
+        raise DataError(f"{file.place(index)}: the label is not among the classes{hint}")
     return ids[label]

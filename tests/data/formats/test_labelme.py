@@ -190,7 +190,10 @@ def test_unusable_folders(tmp_path: Path) -> None:
     assert str(caught.value) == f"The Labelme folder {tmp_path}/no does not exist."
     with pytest.raises(DataError) as caught:
         load_labelme(tmp_path)
-    assert str(caught.value) == f"The folder {tmp_path} holds no Labelme file (a .json with 'shapes')."
+    assert (
+        str(caught.value)
+        == f"The folder {tmp_path} holds no Labelme file (a .json with 'shapes'); annotate its photos first."
+    )
 
 
 def picture_of(folder: Path, root: Path | None = None) -> dict[str, Any]:
@@ -274,3 +277,11 @@ def test_shape_without_label_is_named(tmp_path: Path, label: str | None) -> None
     (record,), classes = load_labelme(tmp_path, report=report)
     assert (len(record["annotations"]), classes) == (1, ["dent"])
     assert [f.sentence for f in report.findings] == [f"{path}, shape 1 (''): dropped, its label is empty."]
+
+
+def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    with pytest.raises(DataError) as caught:
+        load_labelme(path)
+    assert str(caught.value) == f"The Labelme folder {path} is a file; name the folder it is in."

@@ -93,7 +93,7 @@ def test_class_not_in_the_list(tmp_path: Path) -> None:
 def test_missing_images_are_all_named(tmp_path: Path) -> None:
     path = write(tmp_path, region())
     (tmp_path / "a.jpg").unlink()
-    with pytest.raises(DataError, match=f"^1 of 1 images does not exist: {tmp_path}/a.jpg.$"):
+    with pytest.raises(DataError, match=f"^1 of 1 images does not exist: {tmp_path}/a.jpg; put them there"):
         load_via(path)
 
 
