@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from cardamage.data.formats.labelme_to_coco import Conversion, convert_labelme
 from cardamage.data.formats.reading import read_text
+from cardamage.errors import ConfigValueError
 from cardamage.utils.cli import run
 
 
@@ -26,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         CardamageError: for input that can't be used.
     """
     args = _parser().parse_args(argv)
+    if not args.line_width > 0:
+        raise ConfigValueError(f"--line-width must be above 0, not {args.line_width:g}.")
     classes = None
     if args.labels:
         lines = read_text(args.labels, "labels file").splitlines()

@@ -14,6 +14,7 @@ from pathlib import Path
 from cardamage.engine.prediction_inputs import find_inputs
 from cardamage.errors import ConfigValueError
 from cardamage.utils import cli
+from cardamage.utils.files import ensure_writable_dir
 from cardamage.utils.logger import setup_logger
 
 
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.batch_size < 1:
         raise ConfigValueError(f"--batch-size must be 1 or more, not {args.batch_size}.")
     files = find_inputs(args.input, skip=Path(args.output))
+    ensure_writable_dir(args.output, "--output")
     # After the arguments are known to be good: these take seconds to import.
     from cardamage.config import get_cfg
     from cardamage.engine import DefaultPredictor

@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     setup_logger()
     cfg = setup(args)
     seed_all_rng(cfg.SEED)
-    ensure_writable_dir(args.output_dir)
+    ensure_writable_dir(args.output_dir, "--output-dir")
     prepare_datasets(cfg)
     total = sum(len(DatasetCatalog.get(name)) for name in cfg.DATASETS.TRAIN)
     pictures = draw_annotations(cfg) if args.source == "annotation" else draw_samples(cfg)

@@ -54,11 +54,12 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w", encoding: str = 
     _sync_folder(target.parent)
 
 
-def ensure_writable_dir(path: str | os.PathLike[str]) -> Path:
+def ensure_writable_dir(path: str | os.PathLike[str], option: str = "OUTPUT_DIR") -> Path:
     """Make a folder if needed and prove, by writing a small file, that it takes data.
 
     Args:
         path: the folder.
+        option: what the user sets to choose another one, for the message.
 
     Returns:
         The folder as a path.
@@ -74,13 +75,13 @@ def ensure_writable_dir(path: str | os.PathLike[str]) -> Path:
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
-        raise TrainingError(describe_write_error(folder, error)) from error
+        raise TrainingError(describe_write_error(folder, error, option)) from error
     return folder
 
 
-def describe_write_error(path: str | os.PathLike[str], error: OSError) -> str:
+def describe_write_error(path: str | os.PathLike[str], error: OSError, option: str = "OUTPUT_DIR") -> str:
     """Return the sentence that tells a user why ``path`` can't be written and what to do."""
-    advice = "set OUTPUT_DIR to another folder"
+    advice = f"set {option} to another folder"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk of the output folder '{path}' is full: free some space or {advice}."
     if error.errno in (errno.EEXIST, errno.ENOTDIR):

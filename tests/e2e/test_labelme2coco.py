@@ -73,7 +73,14 @@ def test_bad_input_is_one_sentence(photos: Path, tmp_path: Path) -> None:
     done = run(photos, "-o", tmp_path / "coco")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        f"error: 2 of 10 images do not exist: {photos}/2.jpg, {photos}/7.jpg."
+        f"error: 2 of 10 images do not exist: {photos}/2.jpg, {photos}/7.jpg; "
+        "put them there, or correct their paths."
     )
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "coco").exists()
+
+
+def test_width_of_lines_that_is_none(photos: Path, tmp_path: Path) -> None:
+    done = run(photos, "-o", tmp_path / "coco", "--line-width", "-3")
+    assert done.returncode == 1
+    assert done.stderr == "error: --line-width must be above 0, not -3.\n"

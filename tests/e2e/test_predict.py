@@ -85,11 +85,16 @@ def test_photos_and_video(weights: Path, tmp_path: Path) -> None:
         ),
         ({"--threshold": "50"}, "--threshold is a score from 0 to 1, not 50."),
         ({"--batch-size": "0"}, "--batch-size must be 1 or more, not 0."),
+        (
+            {"--output": ROOT / "setup.py"},
+            f"The output folder '{ROOT / 'setup.py'}' is, or lies under, a file: "
+            "set --output to another folder.",
+        ),
         ({"--weights": "none.pth"}, "The weights file 'none.pth' doesn't exist: check the path."),
     ],
 )
 def test_errors_are_one_sentence(
-    change: dict[str, str], sentence: str, weights: Path, tmp_path: Path
+    change: dict[str, Any], sentence: str, weights: Path, tmp_path: Path
 ) -> None:
     arguments = {
         "--config-file": CONFIG,

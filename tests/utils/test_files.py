@@ -67,6 +67,12 @@ def test_a_file_in_the_way(tmp_path: Path, tail: str) -> None:
     )
 
 
+def test_the_option_of_another_command(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(TrainingError, match="a file: set --output to another folder.$"):
+        ensure_writable_dir(tmp_path / "file", "--output")
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_without_permission(tmp_path: Path) -> None:
     folder = tmp_path / "locked"

@@ -77,7 +77,7 @@ def convert_labelme(
     report = AnnotationReport(os.fspath(source))
     dicts, labels = load_labelme(source, classes, line_width, report)
     check_images(dicts)
-    folder = ensure_writable_dir(output)
+    folder = ensure_writable_dir(output, "--output")
     root = Path(source)
     if any("image_bytes_from" in record for record in dicts):
         root = folder

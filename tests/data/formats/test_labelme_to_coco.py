@@ -95,6 +95,6 @@ def test_bad_shares(photos: Path, tmp_path: Path, split: tuple[float, ...]) -> N
 
 def test_missing_pictures_stop_it_before_anything_is_written(photos: Path, tmp_path: Path) -> None:
     (photos / "2.jpg").unlink()
-    with pytest.raises(DataError, match=f"^1 of 10 images does not exist: {photos}/2.jpg.$"):
+    with pytest.raises(DataError, match=f"^1 of 10 images does not exist: {photos}/2.jpg; put them there"):
         convert_labelme(photos, tmp_path / "out")
     assert not (tmp_path / "out").exists()
