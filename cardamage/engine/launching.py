@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,6 +24,8 @@ __all__ = ["DEFAULT_TIMEOUT", "explain_lost_rank", "launch"]
 
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 """How long a rank waits for the others: longer than the main process takes to score a large test set."""
+
+_GLOO_PAUSE = 0.3  # seconds
 
 _LOST_PEER = (
     "closed by peer",
@@ -191,6 +194,10 @@ def _process_group(per_machine: int, local_rank: int, timeout: timedelta, **wher
     comm.synchronize()
     with explain_lost_rank():
         yield
+        comm.synchronize()
+    # Up to torch 2.6, destroying holds the interpreter's lock while it waits for gloo's threads, and these need
+    # the lock to let go of their last tensors: without a pause for them, one run in a few never ends.
+    time.sleep(_GLOO_PAUSE)
     dist.destroy_process_group()
 
 
