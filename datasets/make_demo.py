@@ -54,7 +54,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         objects = make(args.output, args.num, args.seed, args.width, args.height)
     except OSError as error:
-        print(f"error: cannot write the demo set to {args.output}: {error.strerror}", file=sys.stderr)
+        print(
+            f"error: cannot write the demo set to {args.output} ({error.strerror}); give another --output.",
+            file=sys.stderr,
+        )
         return 1
     print(f"{args.num} pictures with {objects} damages in {args.output}")
     return 0

@@ -179,7 +179,9 @@ def test_unwritable_output_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = draw(tmp_path / "file", "--num", "1")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: cannot write the demo set to {tmp_path / 'file'}: ")
+    assert done.stderr == (
+        f"error: cannot write the demo set to {tmp_path / 'file'} (File exists); give another --output.\n"
+    )
     assert "Traceback" not in done.stderr
 
 
