@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,11 +16,17 @@ from typing import Any
 from tabulate import tabulate
 from tqdm import tqdm
 
+from cardamage.errors import TrainingError
+from cardamage.utils.files import describe_write_error
+
 ROOT = "cardamage"
 _DATE = "%m/%d %H:%M:%S"
 _FILE_FORMAT = "[%(asctime)s] %(name)s %(levelname)s: %(message)s"
 _CONSOLE_FORMAT = "[%(asctime)s %(name)s]: %(message)s"
 _GREEN, _YELLOW, _RED, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
+
+FILE_ONLY: dict[str, Any] = {"file_only": True}
+"""``extra`` of long texts: a terminal doesn't show them where the log file has them."""
 
 _counts: Counter[Hashable] = Counter()
 _last_logged: dict[Hashable, float] = {}
@@ -36,6 +43,35 @@ class TqdmHandler(logging.Handler):
             sys.stdout.flush()
         except Exception:
             self.handleError(record)
+
+
+class LogFileHandler(logging.FileHandler):
+    """Writes lines to a file; one that can't be written is given up, after a sentence about it."""
+
+    def __init__(self, filename: str) -> None:
+        self._given_up = False
+        super().__init__(filename, encoding="utf-8")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record.
+
+        Raises:
+            TrainingError: the first time that the disk takes no more.
+        """
+        if not self._given_up:
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
+        """Stop for what the disk says; report anything else the way the logging module does."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._given_up = True
+        if self.stream is not None:
+            with suppress(OSError):
+                self.stream.close()  # tries to write what is left
+        raise TrainingError(describe_write_error(Path(self.baseFilename).parent, error)) from error
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -84,10 +120,16 @@ def setup_logger(
     if configure_stdout and distributed_rank == 0 and not any(_is_console(h) for h in logger.handlers):
         console = TqdmHandler(logging.DEBUG)
         console.setFormatter(ConsoleFormatter(sys.stdout.isatty() if color is None else color))
+        if sys.stdout.isatty():
+            console.addFilter(lambda record: not (getattr(record, "file_only", False) and _has_file(logger)))
         logger.addHandler(console)
     if output is not None:
         _add_file(logger, _log_path(Path(output), distributed_rank))
     return logger
+
+
+def _has_file(logger: logging.Logger) -> bool:
+    return any(isinstance(handler, logging.FileHandler) for handler in logger.handlers)
 
 
 def _is_console(handler: logging.Handler) -> bool:
@@ -104,7 +146,7 @@ def _add_file(logger: logging.Logger, path: Path) -> None:
     if any(getattr(handler, "baseFilename", None) == target for handler in logger.handlers):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(target, encoding="utf-8")
+    handler = LogFileHandler(target)
     handler.setFormatter(logging.Formatter(_FILE_FORMAT, datefmt=_DATE))
     logger.addHandler(handler)
 

@@ -6,14 +6,19 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 
+from cardamage.errors import TrainingError
 from cardamage.utils.event_storage import EventStorage, get_event_storage
+from cardamage.utils.files import describe_write_error
 
 __all__ = [
     "CommonMetricPrinter",
@@ -36,6 +41,15 @@ class EventWriter:
         """Release files; nothing is written afterwards."""
 
 
+@contextmanager
+def _writing_to(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Say which folder can't be written."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(describe_write_error(folder, error)) from error
+
+
 class JSONWriter(EventWriter):
     """Appends scalars to a file, a JSON object a line: ``iteration`` and the scalars put at it."""
 
@@ -52,7 +66,15 @@ class JSONWriter(EventWriter):
         self._last_write = -1
 
     def write(self) -> None:
-        """Write a line for each iteration with new scalars, down to the disk."""
+        """Write a line for each iteration with new scalars, down to the disk.
+
+        Raises:
+            TrainingError: if the disk takes no more.
+        """
+        with _writing_to(self._path.parent):
+            self._write_lines()
+
+    def _write_lines(self) -> None:
         file = self._open()
         lines: dict[int, dict[str, float]] = {}
         for name, (value, iteration) in (
@@ -76,7 +98,8 @@ class JSONWriter(EventWriter):
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # of lines whose write failed already
+                self._file.close()
 
 
 def _parse(line: str) -> dict[str, Any]:
@@ -130,7 +153,15 @@ class TensorboardXWriter(EventWriter):
         self._summary: Any = None
 
     def write(self) -> None:
-        """Write the new scalars, and all pictures and histograms, which the storage then drops."""
+        """Write the new scalars, and all pictures and histograms, which the storage then drops.
+
+        Raises:
+            TrainingError: if the disk takes no more.
+        """
+        with _writing_to(self._arguments["log_dir"]):
+            self._write_new()
+
+    def _write_new(self) -> None:
         storage, summary = get_event_storage(), self._open()
         newest = self._last_write
         for name, (value, iteration) in storage.latest_with_smoothing_hint(self._window_size).items():
@@ -151,13 +182,27 @@ class TensorboardXWriter(EventWriter):
             # Importing it takes seconds, which commands that never train shouldn't pay.
             from torch.utils.tensorboard import SummaryWriter
 
+            _say_disk_errors_once()
             self._summary = SummaryWriter(**self._arguments)
         return self._summary
 
     def close(self) -> None:
         """Close the event file."""
         if self._summary is not None:
-            self._summary.close()
+            with suppress(OSError):  # of scalars whose write failed already
+                self._summary.close()
+
+
+def _say_disk_errors_once() -> None:
+    """Keep TensorBoard's thread from printing what it can't write: the next flush raises the same error."""
+    before = threading.excepthook
+
+    def report(failure: threading.ExceptHookArgs) -> None:
+        own = type(failure.thread).__module__.startswith("tensorboard")
+        if not (own and issubclass(failure.exc_type, OSError)):
+            before(failure)
+
+    threading.excepthook = report
 
 
 def peak_memory_mb() -> float | None:

@@ -204,7 +204,9 @@ def test_progress_shows_what_matters() -> None:
         storage.put_scalars(total_loss=1.5, data_time=0.25, time=1.0)
         storage.put_scalar("lr", 0.02, smoothing_hint=False)
         text = describe_progress(storage)
+        later = describe_progress(storage, 90)
     assert text.startswith("loss 1.5, lr 0.02, data 25%, ")
+    assert later == f"ETA 0:01:30, {text}"
 
 
 def test_bar_mutes_metric_lines_on_the_terminal(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,8 @@ import json
 import logging
 import random
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -193,3 +195,27 @@ def test_log_line_names_everything(caplog: pytest.LogCaptureFixture) -> None:
     )
     assert line.startswith(expected)
     assert line.endswith("M")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")
+def test_tensorboard_says_once_that_the_disk_is_full(tmp_path: Path) -> None:
+    code = "import resource, sys\n"
+    code += "from cardamage.utils.events import EventStorage, TensorboardXWriter\n"
+    code += "writer = TensorboardXWriter(sys.argv[1])\n"
+    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))\n"
+    code += "with EventStorage() as storage:\n"
+    code += "    try:\n"
+    code += "        for storage.iter in range(50):\n"
+    code += "            storage.put_scalar('a', 1.0)\n"
+    code += "            writer.write()\n"
+    code += "    except Exception as error:\n"
+    code += "        print(type(error).__name__, error)\n"
+    code += "    writer.close()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    assert done.stdout == (
+        f"TrainingError The output folder '{tmp_path}' can't be written (File too large): "
+        "set OUTPUT_DIR to another folder.\n"
+    )

@@ -11,6 +11,7 @@ import pytest
 from tqdm import tqdm
 
 from cardamage.utils.logger import (
+    FILE_ONLY,
     create_small_table,
     log_every_n,
     log_every_n_seconds,
@@ -102,3 +103,21 @@ def test_tables() -> None:
         "3",
         "|",
     ]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_long_texts_stay_off_a_terminal_that_has_a_log_file(
+    name: str, terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    screen.isatty = lambda: terminal  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stdout", screen)
+    logger = setup_logger(name=name)
+    logger.info("no file yet", extra=FILE_ONLY)
+    setup_logger(tmp_path, name=name)
+    logger.info("wall of text", extra=FILE_ONLY)
+    logger.info("short")
+    assert "no file yet" in screen.getvalue()
+    assert ("wall of text" in screen.getvalue()) != terminal
+    assert "short" in screen.getvalue()
+    assert "wall of text" in (tmp_path / "log.txt").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -13,7 +14,6 @@ from tqdm import tqdm
 from cardamage.engine.trainer_base import HookBase
 from cardamage.errors import TrainingError
 from cardamage.utils.events import EventWriter
-from cardamage.utils.files import describe_write_error
 from cardamage.utils.writers import JSONWriter, peak_memory_mb
 
 __all__ = ["PeriodicWriter", "PlotHook", "ProgressBar"]
@@ -46,27 +46,29 @@ class PeriodicWriter(HookBase):
         if done > 0 and (done % self._period == 0 or done == end):
             for writer in self._writers:
                 if isinstance(writer, JSONWriter):
-                    _write(writer)
+                    self._write(writer)
 
     def after_step(self) -> None:
         """Write if it is time."""
         done = self.trainer.iter + 1
         if done % self._period == 0 or done == self.trainer.max_iter:
-            for writer in self._writers:
-                _write(writer)
+            for writer in list(self._writers):
+                self._write(writer)
 
     def after_train(self) -> None:
         """Write what is left and close."""
-        for writer in self._writers:
-            _write(writer)
+        for writer in list(self._writers):
+            self._write(writer)
             writer.close()
 
-
-def _write(writer: EventWriter) -> None:
-    try:
-        writer.write()
-    except OSError as error:
-        raise TrainingError(describe_write_error(error.filename or "OUTPUT_DIR", error)) from error
+    def _write(self, writer: EventWriter) -> None:
+        try:
+            writer.write()
+        except TrainingError:
+            # Once the training has stopped for it, it must not fail again.
+            self._writers.remove(writer)
+            writer.close()
+            raise
 
 
 class ProgressBar(HookBase):
@@ -95,8 +97,9 @@ class ProgressBar(HookBase):
             total=self.trainer.max_iter,
             initial=self.trainer.start_iter,
             desc="training",
-            unit="it",
             dynamic_ncols=True,
+            # tqdm's own time left would count evaluations as slow steps.
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]",
         )
         for handler in logging.getLogger("cardamage").handlers:
             if not isinstance(handler, logging.FileHandler):
@@ -108,8 +111,12 @@ class ProgressBar(HookBase):
         if self._bar is None:
             return
         if (self.trainer.iter + 1) % self._refresh_period == 0:
-            self._bar.set_postfix_str(describe_progress(self.trainer.storage), refresh=False)
+            left = self.trainer.max_iter - self.trainer.iter - 1
+            self._bar.set_postfix_str(describe_progress(self.trainer.storage, left), refresh=False)
         self._bar.update(1)
+        if self.trainer.iter + 1 >= self.trainer.max_iter:
+            # The evaluation after the last step has a bar of its own.
+            self._bar.close()
 
     def after_train(self) -> None:
         """Leave the bar as it is."""
@@ -125,14 +132,18 @@ def _is_no_metric_line(record: logging.LogRecord) -> bool:
     return record.name != "cardamage.utils.events"
 
 
-def describe_progress(storage: Any) -> str:
-    """Return what the bar shows behind the time: loss, lr, data share, memory.
+def describe_progress(storage: Any, steps_left: int | None = None) -> str:
+    """Return what the bar shows behind the time: time left, loss, lr, data share, memory.
 
     Args:
         storage: the training's storage.
+        steps_left: how many iterations the time left is of; None leaves it out.
     """
     shown = storage.latest_with_smoothing_hint(20)
     parts = []
+    if steps_left is not None and "time" in shown:
+        seconds = storage.history("time").median(1000) * steps_left
+        parts.append(f"ETA {timedelta(seconds=int(seconds))}")
     if "total_loss" in shown:
         parts.append(f"loss {shown['total_loss'][0]:.3g}")
     if "lr" in shown:
