@@ -36,7 +36,7 @@ from cardamage.solver import ModelEMA, auto_scale_workers, build_lr_scheduler, b
 from cardamage.utils import comm
 from cardamage.utils.events import EventWriter
 from cardamage.utils.files import ensure_writable_dir
-from cardamage.utils.logger import setup_logger
+from cardamage.utils.logger import FILE_ONLY, setup_logger
 from cardamage.utils.writers import rollback_metrics
 
 __all__ = ["DefaultTrainer"]
@@ -281,7 +281,7 @@ class DefaultTrainer(TrainerBase):
     def build_model(cls, cfg: CfgNode) -> nn.Module:
         """Return the model of the config, on its device."""
         model = build_model(cfg)
-        logger.info("Model:\n%s", model)
+        logger.info("Model:\n%s", model, extra=FILE_ONLY)
         return model
 
     @classmethod

@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from cardamage.utils import comm
 from cardamage.utils.env import collect_env_info, cpu_has_bfloat16, seed_all_rng
 from cardamage.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
 from cardamage.utils.files import atomic_write, ensure_writable_dir
-from cardamage.utils.logger import setup_logger
+from cardamage.utils.logger import FILE_ONLY, setup_logger
 
 __all__ = [
     "amp_precision",
@@ -57,12 +58,12 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace | None = None) -> None:
         _make_output_dir(cfg.OUTPUT_DIR)
     setup_logger(cfg.OUTPUT_DIR or None, distributed_rank=rank, name="fvcore")
     setup_logger(cfg.OUTPUT_DIR or None, distributed_rank=rank)
-    logger.info("Rank %d of %d", rank, comm.get_world_size())
-    logger.info("Environment:\n%s", collect_env_info())
+    logger.info("Rank %d of %d", rank, comm.get_world_size(), extra=FILE_ONLY)
+    logger.info("Environment:\n%s", collect_env_info(), extra=FILE_ONLY)
     if args is not None:
-        logger.info("Command line arguments: %s", args)
+        logger.info("Command line arguments: %s", args, extra=FILE_ONLY)
     resolve_device(cfg)
-    logger.info("Config:\n%s", cfg.dump())
+    logger.info("Config:\n%s", cfg.dump(), extra=FILE_ONLY)
     save_config(cfg)
     # Ranks draw different numbers, each run of a seed the same ones.
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
@@ -132,12 +133,16 @@ def amp_precision(cfg: CfgNode, on_gpu: bool) -> torch.dtype | None:
     return None
 
 
-def prepare_classes(cfg: CfgNode, eval_only: bool = False) -> list[str]:
+def prepare_classes(
+    cfg: CfgNode, eval_only: bool = False, weights_classes: Sequence[str] | None = None
+) -> list[str]:
     """Read the datasets and let MODEL.ROI_HEADS.NUM_CLASSES follow from them.
 
     Args:
         cfg: DATASETS is read; NUM_CLASSES is set unless the user set it.
         eval_only: whether the training sets may be missing: class names then come from the test sets.
+        weights_classes: the names of the weights to evaluate. Where given, they count, and only the test sets
+            are read.
 
     Returns:
         The class names; [] where the config names no datasets.
@@ -148,22 +153,31 @@ def prepare_classes(cfg: CfgNode, eval_only: bool = False) -> list[str]:
     """
     if not cfg.DATASETS.TRAIN and not cfg.DATASETS.TEST:
         return []
-    try:
-        classes = prepare_datasets(cfg)
-    except DataError as error:
-        if not eval_only or not cfg.DATASETS.TRAIN or not cfg.DATASETS.TEST:
-            raise
-        test_only = cfg.clone()
-        test_only.defrost()
-        test_only.DATASETS.TRAIN = ()
-        classes = prepare_datasets(test_only)
-        logger.warning("Classes are those of the test data, since the training data can't be read: %s", error)
+    if weights_classes is not None:
+        classes = prepare_datasets(_test_only(cfg), weights_classes)
+    else:
+        try:
+            classes = prepare_datasets(cfg)
+        except DataError as error:
+            if not eval_only or not cfg.DATASETS.TRAIN or not cfg.DATASETS.TEST:
+                raise
+            classes = prepare_datasets(_test_only(cfg))
+            logger.warning(
+                "Classes are those of the test data, since the training data can't be read: %s", error
+            )
     frozen = cfg.is_frozen()
     cfg.defrost()
     resolve_num_classes(cfg, classes)
     if frozen:
         cfg.freeze()
     return list(classes)
+
+
+def _test_only(cfg: CfgNode) -> CfgNode:
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.DATASETS.TRAIN = ()
+    return cfg
 
 
 def _set_derived(cfg: CfgNode, key: str, value: Any) -> None:

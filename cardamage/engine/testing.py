@@ -12,6 +12,7 @@ from cardamage.config import CfgNode
 from cardamage.errors import EvaluationError
 from cardamage.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format
 from cardamage.utils import comm
+from cardamage.utils.logger import FILE_ONLY
 
 __all__ = ["test_datasets"]
 
@@ -54,6 +55,6 @@ def test_datasets(
             continue
         results[name] = inference_on_dataset(model, loader, evaluator)
         if comm.is_main_process():
-            logger.info("Results on %s:", name)
+            logger.info("Results on %s:", name, extra=FILE_ONLY)
             print_csv_format(results[name])
     return next(iter(results.values())) if len(results) == 1 else results

@@ -40,7 +40,12 @@ class InferenceProgress:
         self._started = self._measured_from = self._logged = time.perf_counter()
         on_terminal = sys.stderr.isatty() and comm.is_main_process()
         self._bar = tqdm(
-            total=total, desc="inference", unit="batch", dynamic_ncols=True, disable=not on_terminal
+            total=total,
+            desc="inference",
+            unit="batch",
+            dynamic_ncols=True,
+            leave=False,
+            disable=not on_terminal,
         )
 
     @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cardamage.errors import EvaluationError
+from cardamage.utils.logger import FILE_ONLY
 
 __all__ = ["flatten_results_dict", "print_csv_format", "verify_results"]
 
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 def print_csv_format(results: Mapping[str, Any]) -> None:
     """Log the main metrics of each task as comma-separated lines, ready for a spreadsheet.
 
+    A terminal, which has the tables, doesn't show them where there is a log file.
+
     Metrics of single classes (``AP-dent``) are left out.
 
     Args:
@@ -24,12 +27,13 @@ def print_csv_format(results: Mapping[str, Any]) -> None:
     """
     for task, values in results.items():
         if not isinstance(values, Mapping):
-            logger.info("copypaste: %s=%s", task, values)
+            logger.info("copypaste: %s=%s", task, values, extra=FILE_ONLY)
             continue
         main = {metric: value for metric, value in values.items() if "-" not in metric}
-        logger.info("copypaste: Task: %s", task)
-        logger.info("copypaste: %s", ",".join(main))
-        logger.info("copypaste: %s", ",".join(f"{value:.4f}" for value in main.values()))
+        logger.info("copypaste: Task: %s", task, extra=FILE_ONLY)
+        logger.info("copypaste: %s", ",".join(main), extra=FILE_ONLY)
+        numbers = ",".join(f"{value:.4f}" for value in main.values())
+        logger.info("copypaste: %s", numbers, extra=FILE_ONLY)
 
 
 def verify_results(cfg: Any, results: Mapping[str, Mapping[str, float]]) -> bool:
