@@ -12,8 +12,10 @@ from torch import nn
 
 from cardamage.config import configurable
 from cardamage.errors import ConfigValueError
-from cardamage.layers import Conv2d, ShapeSpec, get_norm
+from cardamage.layers import ShapeSpec
 from cardamage.modeling.registry import Registry
+
+from .conv import conv3x3
 
 __all__ = ["ROI_BOX_HEAD_REGISTRY", "FastRCNNConvFCHead", "build_box_head"]
 
@@ -54,17 +56,7 @@ class FastRCNNConvFCHead(nn.Sequential):
             )
         channels: Any = input_shape.channels
         for i, dim in enumerate(conv_dims, start=1):
-            conv = Conv2d(
-                channels,
-                dim,
-                kernel_size=3,
-                padding=1,
-                bias=not conv_norm,
-                norm=get_norm(conv_norm, dim),
-                activation=nn.ReLU(),
-            )
-            weight_init.c2_msra_fill(conv)
-            self.add_module(f"conv{i}", conv)
+            self.add_module(f"conv{i}", conv3x3(channels, dim, conv_norm))
             channels = dim
         size: tuple[Any, ...] = (channels, input_shape.height, input_shape.width)
         for i, dim in enumerate(fc_dims, start=1):

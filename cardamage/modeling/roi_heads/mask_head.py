@@ -12,11 +12,12 @@ from torch import nn
 
 from cardamage.config import configurable
 from cardamage.errors import ConfigValueError
-from cardamage.layers import Conv2d, ConvTranspose2d, ShapeSpec, get_norm
+from cardamage.layers import Conv2d, ConvTranspose2d, ShapeSpec
 from cardamage.modeling.registry import Registry
 from cardamage.structures import Instances
 from cardamage.utils.events import get_event_storage
 
+from .conv import conv3x3
 from .mask_targets import MaskRows, crop_instances
 
 __all__ = [
@@ -181,17 +182,7 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
             raise ConfigValueError("the mask head needs at least the channels of its transposed convolution")
         channels: Any = input_shape.channels
         for i, dim in enumerate(conv_dims[:-1], start=1):
-            conv = Conv2d(
-                channels,
-                dim,
-                kernel_size=3,
-                padding=1,
-                bias=not conv_norm,
-                norm=get_norm(conv_norm, dim),
-                activation=nn.ReLU(),
-            )
-            weight_init.c2_msra_fill(conv)
-            self.add_module(f"mask_fcn{i}", conv)
+            self.add_module(f"mask_fcn{i}", conv3x3(channels, dim, conv_norm))
             channels = dim
         self.deconv = ConvTranspose2d(channels, conv_dims[-1], kernel_size=2, stride=2)
         weight_init.c2_msra_fill(self.deconv)
