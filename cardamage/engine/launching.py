@@ -195,8 +195,8 @@ def _process_group(per_machine: int, local_rank: int, timeout: timedelta, **wher
     with explain_lost_rank():
         yield
         comm.synchronize()
-    # Up to torch 2.6, destroying holds the interpreter's lock while it waits for gloo's threads, and these need
-    # the lock to let go of their last tensors: without a pause for them, one run in a few never ends.
+    # Torch 2.6 destroys the group with the interpreter's lock held, and waits for gloo's threads, which need
+    # that lock to let go of their last tensors: without a pause for them, one run in a few never ends.
     time.sleep(_GLOO_PAUSE)
     dist.destroy_process_group()
 
