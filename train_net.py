@@ -45,17 +45,14 @@ def make_trainer_class() -> Any:
 def evaluate(trainer: Any, cfg: Any, resume: bool) -> dict[str, Any]:
     """Evaluate ``MODEL.WEIGHTS``, or with ``resume`` the last checkpoint of the output folder."""
     from cardamage.checkpoint import DetectionCheckpointer
-    from cardamage.engine.setup import prepare_classes
-    from cardamage.errors import CheckpointError
+    from cardamage.engine.evaluating import prepare_evaluation
     from cardamage.evaluation import verify_results
     from cardamage.utils import comm
 
-    if not cfg.MODEL.WEIGHTS and not resume:
-        raise CheckpointError("--eval-only needs weights: add MODEL.WEIGHTS FILE, or --resume.")
-    classes = prepare_classes(cfg, eval_only=True)
+    weights, classes = prepare_evaluation(cfg, resume)
     model = trainer.build_model(cfg)
     checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR, thing_classes=classes)
-    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume, strict=True)
+    checkpointer.load(weights, strict=True)
     results: dict[str, Any] = trainer.test(cfg, model)
     if comm.is_main_process():
         verify_results(cfg, results)

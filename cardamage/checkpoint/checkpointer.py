@@ -121,9 +121,15 @@ class Checkpointer(_FvcoreCheckpointer):
             self.logger.info("No weights file given: the model starts from random weights.")
             return {}
         wanted = list(self.checkpointables) if checkpointables is None else checkpointables
-        return self._restore(
-            self._load_file(self._local(path)), path, wanted, bool(wanted) if strict is None else strict
-        )
+        return self._restore(self.read(path), path, wanted, bool(wanted) if strict is None else strict)
+
+    def read(self, path: str) -> dict[str, Any]:
+        """Return the entries of a file or URL, among them ``model``, and load nothing.
+
+        Raises:
+            CheckpointError: if it can't be read.
+        """
+        return self._load_file(self._local(path))
 
     def resume_or_load(self, path: str, *, resume: bool = True, strict: bool | None = None) -> dict[str, Any]:
         """Go on from the last checkpoint of the folder, or load the weights of a file.
@@ -143,6 +149,16 @@ class Checkpointer(_FvcoreCheckpointer):
         """
         if not (resume and self.has_checkpoint()):
             return self.load(path, checkpointables=[], strict=strict)
+        file, checkpoint = self.read_last()
+        self.logger.info("Resuming from %s", file)
+        return self._restore(checkpoint, file, list(self.checkpointables), True)
+
+    def read_last(self) -> tuple[str, dict[str, Any]]:
+        """Return the folder's last checkpoint that can be read: its path and its entries.
+
+        Raises:
+            CheckpointError: if there is none.
+        """
         for candidate in self._resumable():
             try:
                 checkpoint = self._load_file(str(candidate))
@@ -153,8 +169,7 @@ class Checkpointer(_FvcoreCheckpointer):
             except CheckpointError as error:
                 self.logger.warning("%s Trying the next newest checkpoint.", error)
                 continue
-            self.logger.info("Resuming from %s", candidate)
-            return self._restore(checkpoint, str(candidate), list(self.checkpointables), True)
+            return str(candidate), checkpoint
         raise CheckpointError(
             f"No checkpoint in '{self.save_dir}' can be read: start again without --resume, "
             "from MODEL.WEIGHTS if you have other weights."
