@@ -175,10 +175,22 @@ class Checkpointer(_FvcoreCheckpointer):
             "from MODEL.WEIGHTS if you have other weights."
         )
 
+    def get_checkpoint_file(self) -> str:
+        """Return the path of the folder's last checkpoint; empty where none is noted, or not legibly."""
+        try:
+            name = (Path(self.save_dir) / TAG_FILE).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
+        return os.path.join(self.save_dir, name) if name else ""
+
     def _resumable(self) -> Iterator[Path]:
         """Yield the tagged checkpoint, then the others of the folder from the newest."""
         tagged = Path(self.get_checkpoint_file())
-        yield tagged
+        if tagged.name:
+            yield tagged
+        else:
+            note = Path(self.save_dir) / TAG_FILE
+            self.logger.warning("'%s' can't be read. Trying the newest checkpoint.", note)
         others = [file for file in Path(self.save_dir).glob("*.pth") if file != tagged]
         yield from sorted(others, key=lambda file: file.stat().st_mtime, reverse=True)
 

@@ -193,6 +193,25 @@ def test_resume_falls_back_to_the_newest_readable(tmp_path: Path, caplog: pytest
         saver.resume_or_load("")
 
 
+@pytest.mark.parametrize("note", [b"\xff\xfe\x00m", b"", b"\n", b"gone.pth", b"\x00"])
+def test_resume_does_without_a_legible_note(tmp_path: Path, note: bytes) -> None:
+    saver = DetectionCheckpointer(nn.Linear(2, 2), str(tmp_path))
+    saver.save("model_1", iteration=1)
+    (tmp_path / "last_checkpoint").write_bytes(note)
+    assert saver.resume_or_load("")["iteration"] == 1
+
+
+def test_an_illegible_note_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    saver = DetectionCheckpointer(nn.Linear(2, 2), str(tmp_path))
+    saver.save("model_1", iteration=1)
+    (tmp_path / "last_checkpoint").write_bytes(b"\xff")
+    with caplog.at_level(logging.WARNING):
+        saver.resume_or_load("")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"'{tmp_path}/last_checkpoint' can't be read. Trying the newest checkpoint."
+    ]
+
+
 def test_old_numbered_files_are_removed_across_runs(tmp_path: Path) -> None:
     saver = DetectionCheckpointer(nn.Linear(1, 1), str(tmp_path))
     for start in (0, 6):
