@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     pictures = draw_annotations(cfg) if args.source == "annotation" else draw_samples(cfg)
     chosen = itertools.islice(pictures, total if args.limit is None else args.limit)
     number = -1
-    for number, (name, picture) in enumerate(tqdm(chosen, unit="image")):
+    for number, (name, picture) in enumerate(tqdm(chosen, desc="draw", unit="image", disable=None)):
         picture.save(str(Path(args.output_dir) / f"{number:05d}_{Path(name).stem}.png"))
     print(f"{number + 1} pictures are in {args.output_dir}.")
 
