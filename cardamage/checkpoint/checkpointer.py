@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ class Checkpointer(_FvcoreCheckpointer):
             The entries of the file that nobody took.
 
         Raises:
-            CheckpointError: if the file can't be read or doesn't fit.
+            CheckpointError: if the file can't be read or doesn't fit, or shares no parameter with the model.
         """
         if not path:
             self.logger.info("No weights file given: the model starts from random weights.")
@@ -210,8 +210,10 @@ class Checkpointer(_FvcoreCheckpointer):
     def _restore(
         self, checkpoint: dict[str, Any], path: str, wanted: list[str], strict: bool
     ) -> dict[str, Any]:
+        first = _shapes(checkpoint["model"].items())
         incompatible = self._load_model(checkpoint)
         self._report(incompatible, path, strict)
+        self._check_shared(incompatible, path, first)
         for key in wanted:
             if key not in checkpoint:
                 if strict:
@@ -225,6 +227,17 @@ class Checkpointer(_FvcoreCheckpointer):
                     "resume with the config it was made with."
                 ) from error
         return checkpoint
+
+    def _check_shared(self, incompatible: _IncompatibleKeys, path: str, first: str) -> None:
+        """Refuse a file of another architecture, which would leave the model with its random weights."""
+        own = [name for name, _ in self.model.named_parameters()]
+        absent = {*incompatible.missing_keys, *(name for name, *_ in incompatible.incorrect_shapes)}
+        if own and absent.issuperset(own):
+            raise CheckpointError(
+                f"The weights file '{path}' shares no parameter with the model (it has {first}, the model "
+                f"{_shapes(self.model.named_parameters())}): use weights of the config's architecture, "
+                "or leave MODEL.WEIGHTS empty to start from random weights."
+            )
 
     def _report(self, incompatible: _IncompatibleKeys, path: str, strict: bool) -> None:
         """Log, or refuse, what of the file and the model didn't match."""
@@ -244,6 +257,12 @@ class Checkpointer(_FvcoreCheckpointer):
         if rows:
             table = tabulate(rows, headers=["parameter", "in the file", "in the model"], tablefmt="github")
             self.logger.warning("Weights of '%s' that the model doesn't share:\n%s", path, table)
+
+
+def _shapes(named: Iterable[tuple[str, Any]]) -> str:
+    """Return name and shape of the first tensor."""
+    name, value = next(iter(named))
+    return f"{name} {tuple(value.shape)}"
 
 
 def _reason(error: BaseException) -> str:

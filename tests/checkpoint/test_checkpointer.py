@@ -86,8 +86,10 @@ def test_detectron2_files_with_arrays_and_anchors(tmp_path: Path, caplog: pytest
 
 
 def test_mismatches_are_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    torch.save({"weight": torch.zeros(5, 3), "extra": torch.zeros(1)}, tmp_path / "other.pth")
+    content = {"weight": torch.zeros(5, 3), "extra": torch.zeros(1), "shared": torch.zeros(1)}
+    torch.save(content, tmp_path / "other.pth")
     model = nn.Linear(3, 2)
+    model.register_parameter("shared", nn.Parameter(torch.ones(1)))
     with caplog.at_level(logging.WARNING):
         Checkpointer(model).load(str(tmp_path / "other.pth"))
     rows = {
@@ -98,6 +100,20 @@ def test_mismatches_are_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert {("weight", "(5, 3)", "(2, 3)"), ("bias", "-", "(2,)"), ("extra", "unused", "-")} <= rows
     with pytest.raises(CheckpointError, match=r"doesn't fit the model: 2 parameters differ \(weight, bias\)"):
         Checkpointer(model).load(str(tmp_path / "other.pth"), strict=True)
+
+
+@pytest.mark.parametrize("rows", [2, 5])
+def test_a_file_of_another_architecture_is_refused(tmp_path: Path, rows: int) -> None:
+    # Where the name is shared, the shape isn't.
+    name = "conv1.weight" if rows == 2 else "weight"
+    path = tmp_path / "other.pth"
+    torch.save({name: torch.zeros(rows, 3)}, path)
+    with pytest.raises(CheckpointError) as caught:
+        DetectionCheckpointer(nn.Linear(3, 2, bias=False)).resume_or_load(str(path), resume=False)
+    assert str(caught.value) == (
+        f"The weights file '{path}' shares no parameter with the model (it has {name} ({rows}, 3), "
+        "the model weight (2, 3)): use weights of the config's architecture, or leave MODEL.WEIGHTS empty to start from random weights."
+    )
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 0.3, 0.9, -1])
