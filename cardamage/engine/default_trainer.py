@@ -30,6 +30,7 @@ from cardamage.engine.setup import (
 from cardamage.engine.simple_trainer import AMPTrainer, SimpleTrainer
 from cardamage.engine.testing import test_datasets
 from cardamage.engine.trainer_base import HookBase, TrainerBase
+from cardamage.errors import ConfigValueError
 from cardamage.evaluation import DatasetEvaluator, verify_results
 from cardamage.modeling import build_model
 from cardamage.solver import ModelEMA, auto_scale_workers, build_lr_scheduler, build_optimizer
@@ -76,6 +77,10 @@ class DefaultTrainer(TrainerBase):
             CardamageError: if the config, the data or the output folder can't be used.
         """
         super().__init__()
+        if not cfg.OUTPUT_DIR:
+            raise ConfigValueError(
+                "OUTPUT_DIR is empty, but a training writes checkpoints and metrics: set it to a folder."
+            )
         if not logging.getLogger("cardamage").handlers:
             setup_logger()
         cfg = self.auto_scale_workers(cfg, comm.get_world_size()).clone()
