@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from .prediction_records import Predictor, batched, describe_instances, draw_ins
 from .video_prediction import predict_video
 
 __all__ = ["PredictionReport", "find_inputs", "predict_files"]
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -56,7 +60,7 @@ def predict_files(
 
     ``OUTPUT/<name>.jpg`` is a picture with its objects, ``OUTPUT/<name>.mp4`` and ``OUTPUT/<name>.json`` a
     video with the objects of each frame, ``OUTPUT/predictions.json`` the list of all. A file that can't be
-    read is reported and left out.
+    read is reported and left out. After Ctrl-C ``predictions.json`` holds what was done until then.
 
     Args:
         predictor: such as a ``DefaultPredictor``.
@@ -68,34 +72,78 @@ def predict_files(
 
     Raises:
         DataError: no file at all could be read.
+        KeyboardInterrupt: after Ctrl-C, with what was done written down.
     """
     report = PredictionReport(ensure_writable_dir(output_dir))
+    done = _Done()
+    try:
+        _predict_all(predictor, files, report, done, metadata, threshold, batch_size)
+    except KeyboardInterrupt:
+        if done.count:
+            _write_report(report, done)
+            logger.warning(
+                "Interrupted: %s holds the %d of %d files done so far.",
+                report.output / "predictions.json",
+                done.count,
+                len(files),
+            )
+        raise
+    if not done.count:
+        raise DataError("None of the files could be read: " + " ".join(report.failed.values()))
+    _write_report(report, done)
+    return report
+
+
+@dataclass
+class _Done:
+    """Entries of ``predictions.json``."""
+
+    images: list[dict[str, Any]] = field(default_factory=list)
+    videos: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return len(self.images) + len(self.videos)
+
+
+def _predict_all(
+    predictor: Predictor,
+    files: Sequence[Path],
+    report: PredictionReport,
+    done: _Done,
+    metadata: Any,
+    threshold: float,
+    batch_size: int,
+) -> None:
+    """Predict the pictures, then the videos; what is finished stands in ``done`` at any moment."""
     targets = {file: report.output / name for file, name in _output_names(files).items()}
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
     pictures = [file for file in files if file.suffix.lower() not in VIDEO_SUFFIXES]
-    images, clips = [], []
     with tqdm(total=len(files), desc="predict", unit="file", disable=None) as bar:
         for batch in batched(_read_all(pictures, report, bar), batch_size):
             outputs = predictor([image for _, image in batch])
             for (file, image), output in zip(batch, outputs, strict=True):
                 found = keep_above(output["instances"], threshold)
-                images.append(_write_picture(file, targets[file], image, found, metadata))
+                done.images.append(_write_picture(file, targets[file], image, found, metadata))
                 bar.update()
         for file in videos:
             try:
-                clips.append(predict_video(predictor, file, targets[file], metadata, threshold, batch_size))
+                clip = predict_video(predictor, file, targets[file], metadata, threshold, batch_size)
+                done.videos.append(clip)
             except DataError as error:
                 report.failed[str(file)] = str(error)
             bar.update()
-    if not images and not clips:
-        raise DataError("None of the files could be read: " + " ".join(report.failed.values()))
-    report.images = len(images)
-    report.frames = sum(clip["frames"] for clip in clips)
-    report.objects = sum(len(i["instances"]) for i in images) + sum(clip["objects"] for clip in clips)
+
+
+def _write_report(report: PredictionReport, done: _Done) -> None:
+    report.images = len(done.images)
+    report.frames = sum(clip["frames"] for clip in done.videos)
+    report.objects = sum(len(i["instances"]) for i in done.images)
+    report.objects += sum(clip["objects"] for clip in done.videos)
     failed = [{"file": file, "reason": reason} for file, reason in report.failed.items()]
     with atomic_write(report.output / "predictions.json") as stream:
-        json.dump({"images": images, "videos": clips, "failed": failed}, stream, indent=1, ensure_ascii=False)
-    return report
+        content = {"images": done.images, "videos": done.videos, "failed": failed}
+        json.dump(content, stream, indent=1, ensure_ascii=False)
 
 
 def _read_all(

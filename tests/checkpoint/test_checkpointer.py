@@ -112,7 +112,8 @@ def test_a_file_of_another_architecture_is_refused(tmp_path: Path, rows: int) ->
         DetectionCheckpointer(nn.Linear(3, 2, bias=False)).resume_or_load(str(path), resume=False)
     assert str(caught.value) == (
         f"The weights file '{path}' shares no parameter with the model (it has {name} ({rows}, 3), "
-        "the model weight (2, 3)): use weights of the config's architecture, or leave MODEL.WEIGHTS empty to start from random weights."
+        "the model weight (2, 3)): use weights of the config's architecture, "
+        "or leave MODEL.WEIGHTS empty to start from random weights."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,41 @@ def test_nothing_readable(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="^None of the files could be read: "):
         predict_files(BrightObjects(), [text], tmp_path / "out")
     assert not (tmp_path / "out" / "predictions.json").exists()
+
+
+class InterruptedAt(BrightObjects):
+    """Stops as after Ctrl-C, in a batch."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self.batch = batch
+
+    def __call__(self, images: list[np.ndarray]) -> list[dict[str, Any]]:
+        if len(self.batch_sizes) == self.batch:
+            raise KeyboardInterrupt
+        return super().__call__(images)
+
+
+def test_after_an_interrupt_what_is_done_is_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("cardamage"), "propagate", True)
+    photos = [_write(tmp_path / "in" / f"{n}.png", _photo()) for n in range(5)]
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(InterruptedAt(2), photos, tmp_path / "out", batch_size=2)
+    written = _read_json(tmp_path / "out" / "predictions.json")
+    assert [image["file"] for image in written["images"]] == [str(photo) for photo in photos[:4]]
+    assert (written["videos"], written["failed"]) == ([], [])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Interrupted: {tmp_path}/out/predictions.json holds the 4 of 5 files done so far."
+    ]
+
+
+def test_an_interrupt_before_the_first_picture_writes_nothing(tmp_path: Path) -> None:
+    photo = _write(tmp_path / "in" / "a.png", _photo())
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(InterruptedAt(0), [photo], tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_same_names_get_files_of_their_own(tmp_path: Path) -> None:
