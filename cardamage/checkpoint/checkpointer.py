@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 TAG_FILE = "last_checkpoint"
 
+# Model zoos that Detectron2 knows by name.
+_CATALOGS = ("catalog", "detectron2", "torchvision")
+
 
 class Checkpointer(_FvcoreCheckpointer):
     """Saves a model and other objects with state, and brings them back.
@@ -198,10 +201,19 @@ class Checkpointer(_FvcoreCheckpointer):
         """Return a path on this machine, downloading a URL."""
         if os.path.exists(path) or "://" not in path:
             return path
+        scheme = path.partition("://")[0]
+        if scheme in _CATALOGS:
+            raise CheckpointError(
+                f"The weights '{path}' can't be fetched: {scheme}:// names aren't supported yet. Download "
+                "the .pth file yourself and give its path instead."
+            )
         try:
             return str(self.path_manager.get_local_path(path))
         except Exception as error:  # whatever the download raises, the user needs the one sentence
-            raise CheckpointError(f"The weights '{path}' can't be downloaded ({_reason(error)}).") from error
+            raise CheckpointError(
+                f"The weights '{path}' can't be downloaded ({_reason(error)}): check the address and the "
+                "network, or download the file elsewhere, copy it to this machine and give its path instead."
+            ) from error
 
     def _load_file(self, f: str) -> dict[str, Any]:
         self.logger.info("Loading weights from %s", f)

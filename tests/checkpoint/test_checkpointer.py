@@ -102,6 +102,28 @@ def test_mismatches_are_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture)
         Checkpointer(model).load(str(tmp_path / "other.pth"), strict=True)
 
 
+@pytest.mark.parametrize("scheme", ["detectron2", "torchvision"])
+def test_names_of_a_model_zoo_are_refused(scheme: str) -> None:
+    weights = f"{scheme}://ImageNetPretrained/R-50.pth"
+    with pytest.raises(CheckpointError) as caught:
+        DetectionCheckpointer(nn.Linear(1, 1)).load(weights)
+    assert str(caught.value) == (
+        f"The weights '{weights}' can't be fetched: {scheme}:// names aren't supported yet. Download "
+        "the .pth file yourself and give its path instead."
+    )
+
+
+def test_a_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    weights = "http://127.0.0.1:9/model.pth"
+    with pytest.raises(CheckpointError) as caught:
+        DetectionCheckpointer(nn.Linear(1, 1)).load(weights)
+    assert str(caught.value) == (
+        f"The weights '{weights}' can't be downloaded (Connection refused): check the address and the "
+        "network, or download the file elsewhere, copy it to this machine and give its path instead."
+    )
+
+
 @pytest.mark.parametrize("rows", [2, 5])
 def test_a_file_of_another_architecture_is_refused(tmp_path: Path, rows: int) -> None:
     # Where the name is shared, the shape isn't.
