@@ -207,7 +207,7 @@ class DefaultTrainer(TrainerBase):
             TrainingError: if a loss or a weight isn't finite.
         """
         self._trainer.prepare_checkpoint()
-        check_finite_weights(self.model, self.iter)
+        check_finite_weights(self.model, self.iter, self.checkpointer.get_checkpoint_file())
         self._run_state.collect_rng()
 
     def state_dict(self) -> dict[str, Any]:

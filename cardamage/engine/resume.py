@@ -63,12 +63,13 @@ class RunState:
 
 
 @torch.no_grad()
-def check_finite_weights(model: nn.Module, iteration: int) -> None:
+def check_finite_weights(model: nn.Module, iteration: int, last_checkpoint: str = "") -> None:
     """Stop before broken weights are saved.
 
     Args:
         model: the model.
         iteration: the iteration just done, for the message.
+        last_checkpoint: the checkpoint to go on from, for the message; empty where there is none.
 
     Raises:
         TrainingError: if a parameter holds NaN or infinity.
@@ -79,7 +80,10 @@ def check_finite_weights(model: nn.Module, iteration: int) -> None:
     norms = torch.stack(torch._foreach_norm([value for _, value in named])).isfinite().tolist()
     broken = [name for (name, _), finite in zip(named, norms, strict=True) if not finite]
     if broken:
+        advice = (
+            f"go on from '{last_checkpoint}' with --resume and" if last_checkpoint else "start again with"
+        )
         raise TrainingError(
             f"Weights are not finite after iteration {iteration} ({', '.join(broken[:3])}), so they are not "
-            "saved: go on from the last checkpoint with a lower SOLVER.BASE_LR."
+            f"saved: {advice} a lower SOLVER.BASE_LR."
         )

@@ -164,8 +164,14 @@ def test_broken_weights_are_not_saved(tiny: Tiny) -> None:
     check_finite_weights(model, 3)
     with torch.no_grad():
         model.fc.bias[0] = float("inf")
-    with pytest.raises(TrainingError, match=r"Weights are not finite after iteration 3 \(fc\.bias\)"):
-        check_finite_weights(model, 3)
+    said = "Weights are not finite after iteration 3 (fc.bias), so they are not saved: "
+    for last, advice in (
+        ("", "start again with a lower SOLVER.BASE_LR."),
+        ("o/m.pth", "go on from 'o/m.pth' with --resume and a lower SOLVER.BASE_LR."),
+    ):
+        with pytest.raises(TrainingError) as caught:
+            check_finite_weights(model, 3, last)
+        assert str(caught.value) == said + advice
 
 
 def test_validation_loss_changes_nothing(tiny: Tiny) -> None:
