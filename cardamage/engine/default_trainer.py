@@ -17,6 +17,7 @@ from cardamage.checkpoint import DetectionCheckpointer
 from cardamage.config import CfgNode
 from cardamage.data import build_detection_test_loader, build_detection_train_loader
 from cardamage.engine import hooks
+from cardamage.engine.best_metric import check_best_metric, fallback_metrics
 from cardamage.engine.resume import RunState, check_finite_weights
 from cardamage.engine.setup import (
     amp_precision,
@@ -89,6 +90,7 @@ class DefaultTrainer(TrainerBase):
         if comm.is_main_process():
             ensure_writable_dir(cfg.OUTPUT_DIR)
         self.thing_classes = prepare_classes(cfg)
+        check_best_metric(cfg, self.thing_classes, self.build_evaluator)
         if cfg.SEED < 0:
             # The order of the data must be known to be taken up again.
             cfg.set_derived("SEED", comm.shared_random_seed())
@@ -247,7 +249,7 @@ class DefaultTrainer(TrainerBase):
         ]
         if cfg.TEST.BEST_CHECKPOINT.ENABLED and cfg.DATASETS.TEST:
             best = cfg.TEST.BEST_CHECKPOINT
-            others = (f"{cfg.DATASETS.TEST[0]}/{best.METRIC}", "bbox/AP", f"{cfg.DATASETS.TEST[0]}/bbox/AP")
+            others = fallback_metrics(cfg)
             result.append(
                 hooks.BestCheckpointer(
                     period, self.checkpointer, best.METRIC, best.MODE, fallback_metrics=others

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .coco_evaluation import COCOEvaluator
 from .coco_results import instances_to_coco_json
 from .evaluator import DatasetEvaluator, DatasetEvaluators, inference_context, inference_on_dataset
+from .metric_names import metric_names
 from .testing import flatten_results_dict, print_csv_format, verify_results
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "inference_context",
     "inference_on_dataset",
     "instances_to_coco_json",
+    "metric_names",
     "print_csv_format",
     "verify_results",
 ]
