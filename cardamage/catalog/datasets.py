@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import os
 from collections import UserDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
@@ -70,6 +72,12 @@ class _DatasetCatalog(UserDict[str, Loader]):
         forget_ad_hoc(name)
 
     def _unknown_message(self, name: str) -> str:
+        at_place = self._ad_hoc_names_of(name)
+        if at_place:
+            return (
+                f"Dataset {name!r} is not registered, but there is such a path: "
+                f"say how to read it, as {' or '.join(at_place)}."
+            )
         scheme, _, place = name.partition(":")
         near = closest(scheme, schemes()) if place else None
         hint = f"; did you mean {near}:{place}?" if near else did_you_mean(name, self)
@@ -80,6 +88,16 @@ class _DatasetCatalog(UserDict[str, Loader]):
         return f"Dataset {name!r} is not registered; registered are {listed}" + (
             f", and names of the form {forms} need no registration." if forms else "."
         )
+
+    @staticmethod
+    def _ad_hoc_names_of(place: str) -> builtins.list[str]:
+        """Return the names under which a folder or file can be read without registering it."""
+        path = Path(os.path.expanduser(place))
+        by_suffix = {".json": ("coco", "via"), ".yaml": ("yolo",), ".yml": ("yolo",)}
+        fitting: tuple[str, ...] = ("labelme",) if path.is_dir() else ()
+        if path.is_file():
+            fitting = by_suffix.get(path.suffix.lower(), ())
+        return [f"{scheme}:{place}" for scheme in fitting if scheme in schemes()]
 
     def __str__(self) -> str:
         return f"DatasetCatalog(registered datasets: {', '.join(self)})"

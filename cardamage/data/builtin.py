@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..catalog import DatasetCatalog, MetadataCatalog
+from ..errors import DataError
 from .builtin_classes import (
     CARDD_CLASSES,
     CARDD_COLORS,
@@ -73,6 +74,12 @@ def _register(
         from .formats.coco import read_coco
 
         root = dataset_root()
+        if not os.path.isfile(os.path.join(root, json_file)):
+            raise DataError(
+                f"Dataset {name!r} is not there: {os.path.join(root, json_file)} does not exist. Set "
+                f"DETECTRON2_DATASETS to the folder that holds {json_file.split('/')[0]}; datasets/README.md "
+                "says how to get it."
+            )
         found = read_coco(os.path.join(root, json_file), os.path.join(root, image_root))
         metadata = MetadataCatalog.get(name).replace(
             thing_classes=found.classes, thing_dataset_id_to_contiguous_id=found.contiguous_ids, **paths()

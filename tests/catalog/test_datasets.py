@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,30 @@ def test_unknown_name_gets_the_closest(registered: str) -> None:
     with pytest.raises(DataError) as caught:
         DatasetCatalog.get("scratched_car")
     assert str(caught.value) == ("Dataset 'scratched_car' is not registered; did you mean scratched_cars?")
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ("train", "labelme:{0}"),
+        ("a.json", "coco:{0} or via:{0}"),
+        ("data.yaml", "yolo:{0}"),
+    ],
+)
+def test_a_path_alone_gets_the_ways_to_read_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str, names: str
+) -> None:
+    monkeypatch.setattr(schemes, "_resolvers", dict.fromkeys(("labelme", "coco", "via", "yolo")))
+    (tmp_path / "train").mkdir()
+    for file in ("a.json", "data.yaml"):
+        (tmp_path / file).touch()
+    path = str(tmp_path / place)
+    with pytest.raises(DataError) as caught:
+        DatasetCatalog.get(path)
+    assert str(caught.value) == (
+        f"Dataset '{path}' is not registered, but there is such a path: say how to read it, "
+        f"as {names.format(path)}."
+    )
 
 
 def test_unknown_name_far_from_all(registered: str) -> None:

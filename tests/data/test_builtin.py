@@ -63,7 +63,10 @@ def test_every_class_has_a_color_of_its_own() -> None:
 def test_root_is_asked_when_a_set_is_loaded(root: Path) -> None:
     with pytest.raises(DataError) as caught:
         DatasetCatalog.get("carparts_test")
-    assert str(caught.value) == f"The COCO file {root}/carparts/testset/annotations.json does not exist."
+    assert str(caught.value) == (
+        f"Dataset 'carparts_test' is not there: {root}/carparts/testset/annotations.json does not exist. Set "
+        "DETECTRON2_DATASETS to the folder that holds carparts; datasets/README.md says how to get it."
+    )
 
 
 def test_cardd_layout(root: Path) -> None:
