@@ -200,7 +200,7 @@ def _check_instances(found: Instances, expected: dict[str, Any]) -> None:
 
 
 def _comparable_steps(case: str) -> int:
-    # The other cases differ in their heads, not in the optimizer; and GN's gradients magnify the order of sums,
+    # The other cases differ in their heads, not in the optimizer; GN's gradients magnify the order of sums,
     # which the number of threads decides, past the tolerance by the second step.
     return 3 if case == FPN else 1
 
