@@ -26,10 +26,10 @@ def run(main: Callable[[], Any]) -> None:
         result = main()
         sys.stdout.flush()
     except CardamageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         sys.exit(1)
     except KeyboardInterrupt:
-        print("error: interrupted.", file=sys.stderr)
+        _say("error: interrupted.")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # Python would flush stdout once more at exit and complain about the closed pipe.
@@ -37,3 +37,9 @@ def run(main: Callable[[], Any]) -> None:
         sys.exit(0)
     code = result if isinstance(result, int) and not isinstance(result, bool) else 0
     sys.exit(code)
+
+
+def _say(line: str) -> None:
+    # In one piece: print() may write the end of the line apart, and the ranks of a job share their stderr.
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
