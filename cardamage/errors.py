@@ -7,6 +7,7 @@ Commands print it without a traceback (see :func:`cardamage.utils.cli.run`).
 from __future__ import annotations
 
 __all__ = [
+    "AbsentError",
     "CardamageError",
     "CheckpointError",
     "ConfigError",
@@ -57,3 +58,7 @@ class TrainingError(CardamageError, RuntimeError):
 
 class LaunchError(CardamageError, RuntimeError):
     """Processes or devices that can't be started as asked."""
+
+
+class AbsentError(CardamageError, NotImplementedError):
+    """A part of Detectron2 that cardamage doesn't have."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from cardamage.absent import absent_names
+
 from .configurable import configurable
 from .defaults import default_tree
 from .node import CfgNode
@@ -22,3 +24,6 @@ def _defaults() -> CfgNode:
 def get_cfg() -> CfgNode:
     """Get a fresh copy of the default config, with nothing set by the user."""
     return _defaults().clone()
+
+
+__getattr__ = absent_names(__name__)

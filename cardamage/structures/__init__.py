@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cardamage.absent import absent_names
+
 from .bit_masks import BitMasks
 from .box_mode import BoxMode
 from .box_overlap import (
@@ -35,3 +37,5 @@ __all__ = [
     "polygons_to_bitmask",
     "rasterize_polygons_within_box",
 ]
+
+__getattr__ = absent_names(__name__)

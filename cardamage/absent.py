@@ -1,0 +1,130 @@
+"""Detectron2's public names that are not here: importing one works, using it says in one sentence what to do.
+
+A ported script often imports more than it runs. So that it fails where the missing part is used and not at
+its first line, every such name stands in ``ABSENT`` below, by module and subject. A module that exists takes
+its names with ``__getattr__ = absent_names(__name__)``; modules that don't exist are made on import by the
+finder that ``cardamage`` installs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, NoReturn
+
+from cardamage.errors import AbsentError
+
+__all__ = ["ABSENT", "absent_names", "install_finder"]
+
+_ROTATED = "rotated boxes"
+_KEYPOINTS = "keypoints"
+_SCRIPTING = "TorchScript export"
+_LAZY = "LazyConfig"
+
+# Module below cardamage -> subject -> names; "*" stands for any name, in modules that are absent as a whole.
+ABSENT: dict[str, dict[str, tuple[str, ...]]] = {
+    "config": {_LAZY: ("LazyCall", "LazyConfig", "instantiate")},
+    "config.lazy": {_LAZY: ("*",)},
+    "export": {_SCRIPTING: ("*",)},
+    "export.torchscript": {_SCRIPTING: ("*",)},
+    "export.torchscript_patch": {_SCRIPTING: ("*",)},
+    "projects.deeplab": {"DeepLab": ("*",)},
+    "projects.panoptic_deeplab": {"Panoptic-DeepLab": ("*",)},
+    "projects.point_rend": {"PointRend": ("*",)},
+    "projects.point_rend.point_features": {"PointRend": ("*",)},
+    "structures": {_ROTATED: ("RotatedBoxes",), _KEYPOINTS: ("Keypoints", "heatmaps_to_keypoints")},
+    "structures.keypoints": {_KEYPOINTS: ("*",)},
+    "structures.rotated_boxes": {_ROTATED: ("*",)},
+}
+
+
+class _Absent(type):
+    """The type of placeholders: whatever is done with one says what is missing."""
+
+    subject: str
+
+    def _refuse(cls) -> NoReturn:
+        raise AbsentError(
+            f"cardamage has no {cls.subject}, which '{cls.__module__}.{cls.__qualname__}' belongs to: run that "
+            "part on Detectron2 itself (docs/migrating-from-detectron2.md tells what is here and what is not)."
+        )
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        cls._refuse()
+
+    def __getattr__(cls, name: str) -> NoReturn:
+        # Special names are asked for by the machinery (copy, inspect, typing), not by a user.
+        if name.startswith("__"):
+            raise AttributeError(name)
+        cls._refuse()
+
+
+def _refuse_subclass(cls: type, **_: Any) -> None:
+    base = next(base for base in cls.__mro__[1:] if isinstance(base, _Absent))
+    base._refuse()
+
+
+def _placeholder(module: str, name: str, subject: str) -> type:
+    body = {"__module__": module, "subject": subject, "__init_subclass__": classmethod(_refuse_subclass)}
+    return _Absent(name, (), body)
+
+
+def absent_names(module: str) -> Callable[[str], Any]:
+    """Make a module's ``__getattr__`` that gives placeholders for its absent names.
+
+    Args:
+        module: the module's ``__name__``.
+
+    Returns:
+        The function to bind to ``__getattr__`` in that module. It raises ``AttributeError`` for names that
+        are not in :data:`ABSENT`; the placeholders it gives raise :class:`cardamage.errors.AbsentError` when they
+        are called, subclassed or asked for an attribute, and nothing is an instance of them.
+    """
+    subjects = ABSENT.get(module.partition(".")[2], {})
+    found = {name: subject for subject, names in subjects.items() for name in names}
+    made: dict[str, type] = {}
+
+    def getattr_(name: str) -> Any:
+        subject = found.get(name) or found.get("*")
+        # The import machinery asks for modules below this one and for special names.
+        if subject is None or name.startswith("__") or f"{module}.{name}".partition(".")[2] in _MODULES:
+            raise AttributeError(f"module '{module}' has no attribute '{name}'")
+        return made.setdefault(name, _placeholder(module, name, subject))
+
+    return getattr_
+
+
+class _AbsentFinder(MetaPathFinder, Loader):
+    """Makes the modules of :data:`ABSENT` that no file stands for."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        root, _, below = fullname.partition(".")
+        if root != "cardamage" or below not in _MODULES:
+            return None
+        return ModuleSpec(fullname, self, is_package=True)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__doc__ = "Not part of cardamage: the names in it are placeholders."
+        vars(module)["__getattr__"] = absent_names(module.__name__)
+
+
+def _with_parents(modules: Mapping[str, Any]) -> set[str]:
+    return {".".join(parts[:end]) for parts in map(_parts, modules) for end in range(1, len(parts) + 1)}
+
+
+def _parts(module: str) -> list[str]:
+    return module.split(".")
+
+
+_MODULES = _with_parents(ABSENT)
+
+
+def install_finder() -> None:
+    """Let the modules of :data:`ABSENT` be imported. It is asked last: a file of that name goes before."""
+    if not any(isinstance(finder, _AbsentFinder) for finder in sys.meta_path):
+        sys.meta_path.append(_AbsentFinder())
