@@ -48,8 +48,8 @@ class _Absent(type):
 
     def _refuse(cls) -> NoReturn:
         raise AbsentError(
-            f"cardamage has no {cls.subject}, which '{cls.__module__}.{cls.__qualname__}' belongs to: run that "
-            "part on Detectron2 itself (docs/migrating-from-detectron2.md tells what is here and what is not)."
+            f"cardamage has no {cls.subject}, which '{cls.__module__}.{cls.__qualname__}' belongs to: run "
+            "that part on Detectron2 itself (what is here and what is not: docs/migrating-from-detectron2.md)."
         )
 
     def __call__(cls, *args: Any, **kwargs: Any) -> NoReturn:
@@ -80,8 +80,8 @@ def absent_names(module: str) -> Callable[[str], Any]:
 
     Returns:
         The function to bind to ``__getattr__`` in that module. It raises ``AttributeError`` for names that
-        are not in :data:`ABSENT`; the placeholders it gives raise :class:`cardamage.errors.AbsentError` when they
-        are called, subclassed or asked for an attribute, and nothing is an instance of them.
+        are not in :data:`ABSENT`; the placeholders it gives raise :class:`cardamage.errors.AbsentError` when
+        they are called, subclassed or asked for an attribute, and nothing is an instance of them.
     """
     subjects = ABSENT.get(module.partition(".")[2], {})
     found = {name: subject for subject, names in subjects.items() for name in names}
