@@ -49,7 +49,7 @@ class _Absent(type):
     def _refuse(cls) -> NoReturn:
         raise AbsentError(
             f"cardamage has no {cls.subject}, which '{cls.__module__}.{cls.__qualname__}' belongs to: run "
-            "that part on Detectron2 itself (what is here and what is not: docs/migrating-from-detectron2.md)."
+            "that on Detectron2 itself (what is here and what is not: docs/migrating-from-detectron2.md)."
         )
 
     def __call__(cls, *args: Any, **kwargs: Any) -> NoReturn:
