@@ -15,13 +15,27 @@ from torch import nn
 
 from cardamage.config import CfgNode
 from cardamage.errors import ConfigValueError
-from cardamage.solver.clipping import maybe_add_gradient_clipping
+from cardamage.solver.clipping import GradientClipType, maybe_add_gradient_clipping
 from cardamage.solver.lr_scheduler import LRMultiplier, LRScheduler, WarmupParamScheduler
-from cardamage.solver.param_groups import get_default_optimizer_params
+from cardamage.solver.param_groups import (
+    expand_param_groups,
+    get_default_optimizer_params,
+    reduce_param_groups,
+)
 
-__all__ = ["build_lr_scheduler", "build_optimizer"]
+__all__ = [
+    "GradientClipType",
+    "build_lr_scheduler",
+    "build_optimizer",
+    "get_default_optimizer_params",
+    "maybe_add_gradient_clipping",
+    "reduce_param_groups",
+]
 
 logger = logging.getLogger(__name__)
+
+# Detectron2's name, which optimizers written for it import from here.
+_expand_param_groups = expand_param_groups
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -123,9 +137,16 @@ def _cosine(solver: CfgNode) -> ParamScheduler:
     return CosineParamScheduler(1.0, end)
 
 
+class _FixedGamma(StepWithFixedGammaParamScheduler):
+    """Holds the last rate at the end of training, where fvcore's has none; the last iteration steps there."""
+
+    def __call__(self, where: float) -> float:
+        return float(super().__call__(min(where, 1.0 - 0.5 / self.num_updates)))
+
+
 def _fixed_gamma(solver: CfgNode) -> ParamScheduler:
     try:
-        return StepWithFixedGammaParamScheduler(
+        return _FixedGamma(
             base_value=1.0, gamma=solver.GAMMA, num_decays=solver.NUM_DECAYS, num_updates=solver.MAX_ITER
         )
     except ValueError as error:

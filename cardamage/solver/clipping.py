@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 import torch
@@ -11,18 +12,22 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from cardamage.config import CfgNode
 from cardamage.errors import ConfigValueError
 
-__all__ = ["maybe_add_gradient_clipping"]
+__all__ = ["GradientClipType", "maybe_add_gradient_clipping"]
 
 Parameters = list[torch.Tensor]
 Clipper = Callable[[Parameters], None]
 
 
-def _make_clipper(cfg: CfgNode) -> Clipper:
-    """Return a function that clips the gradients of a list of parameters in place.
+class GradientClipType(Enum):
+    """What is bounded: every element, the norm of each gradient, or that of all gradients together."""
 
-    ``value`` bounds every element, ``norm`` the norm of each parameter's gradient by itself, ``full_model``
-    the norm of all gradients together.
-    """
+    VALUE = "value"
+    NORM = "norm"
+    FULL_MODEL = "full_model"
+
+
+def _make_clipper(cfg: CfgNode) -> Clipper:
+    """Return a function that clips the gradients of a list of parameters in place."""
     kind, limit, norm_type = cfg.CLIP_TYPE, float(cfg.CLIP_VALUE), float(cfg.NORM_TYPE)
 
     def by_value(parameters: Parameters) -> None:
@@ -35,13 +40,18 @@ def _make_clipper(cfg: CfgNode) -> Clipper:
     def by_full_norm(parameters: Parameters) -> None:
         clip_grad_norm_(parameters, limit, norm_type)
 
-    kinds: dict[str, Clipper] = {"value": by_value, "norm": by_norm, "full_model": by_full_norm}
-    if kind not in kinds:
-        known = ", ".join(kinds)
+    kinds: dict[GradientClipType, Clipper] = {
+        GradientClipType.VALUE: by_value,
+        GradientClipType.NORM: by_norm,
+        GradientClipType.FULL_MODEL: by_full_norm,
+    }
+    try:
+        return kinds[GradientClipType(kind)]
+    except ValueError:
+        known = ", ".join(known.value for known in kinds)
         raise ConfigValueError(
             f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE is {kind!r}, which is not a way to clip: use one of {known}."
-        )
-    return kinds[kind]
+        ) from None
 
 
 def maybe_add_gradient_clipping(cfg: CfgNode, optimizer: Any) -> Any:

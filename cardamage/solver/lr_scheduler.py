@@ -14,8 +14,9 @@ from fvcore.common.param_scheduler import (
 from torch.optim.lr_scheduler import LRScheduler
 
 from cardamage.errors import ConfigValueError
+from cardamage.solver.warmup_lr import WarmupCosineLR, WarmupMultiStepLR
 
-__all__ = ["LRMultiplier", "LRScheduler", "WarmupParamScheduler"]
+__all__ = ["LRMultiplier", "LRScheduler", "WarmupCosineLR", "WarmupMultiStepLR", "WarmupParamScheduler"]
 
 
 class WarmupParamScheduler(CompositeParamScheduler):
@@ -63,7 +64,8 @@ class WarmupParamScheduler(CompositeParamScheduler):
 class LRMultiplier(LRScheduler):
     """Multiplies every group's initial learning rate by one schedule of the training's progress.
 
-    Step it once an iteration. Groups keep the ratio of their learning rates.
+    Step it once an iteration. Groups keep the ratio of their learning rates. The step after the last
+    iteration asks the schedule for progress 1, where fvcore's with fixed gamma has no value; later ones stay.
     """
 
     def __init__(
@@ -92,7 +94,5 @@ class LRMultiplier(LRScheduler):
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
         """Return the learning rate of each group at the current iteration."""
-        # The step after the last iteration asks for progress 1, which some of fvcore's schedules don't have.
-        where = min(self.last_epoch, self._max_iter - 1) / self._max_iter
-        factor = self._multiplier(where)
+        factor = self._multiplier(min(self.last_epoch / self._max_iter, 1.0))
         return [float(base_lr) * factor for base_lr in self.base_lrs]

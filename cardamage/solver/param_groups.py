@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
-__all__ = ["NORM_TYPES", "get_default_optimizer_params", "reduce_param_groups"]
+__all__ = ["NORM_TYPES", "expand_param_groups", "get_default_optimizer_params", "reduce_param_groups"]
+
+# The entries of a group that hold an item for each parameter; the others are its settings.
+_MEMBERS = ("params", "param_names")
 
 NORM_TYPES = (
     nn.BatchNorm1d,
@@ -97,21 +99,41 @@ def _with_bias(
     return {**overrides, "bias": bias} if bias else dict(overrides)
 
 
+def expand_param_groups(params: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give each parameter a group of its own; of one listed twice the later settings win.
+
+    Args:
+        params: optimizer groups, each with ``params``, a list of tensors, and maybe their ``param_names``.
+
+    Returns:
+        Groups of one parameter, in the order in which the parameters first occur.
+    """
+    single: dict[Any, dict[str, Any]] = {}
+    for group in params:
+        settings = {key: value for key, value in group.items() if key not in _MEMBERS}
+        names = group.get("param_names", [None] * len(group["params"]))
+        for parameter, name in zip(group["params"], names, strict=True):
+            own = single.setdefault(parameter, {"params": [parameter]})
+            own.update(settings)
+            if name is not None:
+                own["param_names"] = [name]
+    return list(single.values())
+
+
 def reduce_param_groups(params: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Merge groups of equal settings; of a parameter listed twice the later settings win.
 
     Args:
-        params: optimizer groups, each with ``params``, a list of tensors.
+        params: optimizer groups, as of :func:`expand_param_groups`.
 
     Returns:
         The fewest groups with the same meaning, each settings first and ``params`` last.
     """
-    settings: dict[torch.Tensor, dict[str, Any]] = {}
-    for group in params:
-        own = {key: value for key, value in group.items() if key != "params"}
-        for parameter in group["params"]:
-            settings.setdefault(parameter, {}).update(own)
-    merged: dict[tuple[tuple[str, Any], ...], list[torch.Tensor]] = {}
-    for parameter, own in settings.items():
-        merged.setdefault(tuple(own.items()), []).append(parameter)
-    return [{**dict(key), "params": members} for key, members in merged.items()]
+    merged: dict[tuple[tuple[str, Any], ...], dict[str, list[Any]]] = {}
+    for group in expand_param_groups(params):
+        key = tuple((name, value) for name, value in group.items() if name not in _MEMBERS)
+        lists = merged.setdefault(key, {})
+        for name in _MEMBERS:
+            if name in group:
+                lists.setdefault(name, []).extend(group[name])
+    return [{**dict(key), **lists} for key, lists in merged.items()]

@@ -102,6 +102,56 @@ def test_later_groups_win_and_equal_ones_merge() -> None:
     assert reduced[1]["params"][0] is second
 
 
+def test_names_of_parameters_stay_beside_them() -> None:
+    first, second, third = (nn.Parameter(torch.zeros(1)) for _ in range(3))
+    groups = [
+        {"params": [first, second], "param_names": ["first", "second"], "lr": 1.0},
+        {"params": [third], "param_names": ["third"], "lr": 2.0},
+        {"params": [first], "param_names": ["first"], "lr": 2.0},
+    ]
+    assert [(group["lr"], group["param_names"]) for group in reduce_param_groups(groups)] == [
+        (2.0, ["first", "third"]),
+        (1.0, ["second"]),
+    ]
+
+
+def test_random_models_get_what_their_names_and_kinds_say() -> None:
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    draw = random.Random(seed)
+    kinds = [
+        lambda: nn.Conv2d(2, 4, 1),
+        lambda: nn.GroupNorm(2, 4),
+        lambda: nn.BatchNorm2d(4),
+        lambda: nn.LayerNorm(4),
+        lambda: nn.Linear(4, 4),
+        lambda: nn.Embedding(3, 4),
+    ]
+    for _ in range(20):
+        model = nn.Sequential(*(draw.choice(kinds)() for _ in range(draw.randint(1, 8))))
+        cfg = get_cfg()
+        cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY = draw.random(), draw.random()
+        cfg.SOLVER.WEIGHT_DECAY_NORM, cfg.SOLVER.BIAS_LR_FACTOR = draw.random(), draw.choice([1.0, 2.0])
+        cfg.SOLVER.WEIGHT_DECAY_BIAS = draw.choice([None, 0.0, 0.25])
+        expected = {}
+        for index, module in enumerate(model):
+            for name in ("weight", "bias"):
+                if getattr(module, name, None) is None:
+                    continue
+                norm = type(module).__name__ in ("GroupNorm", "BatchNorm2d", "LayerNorm")
+                decay = cfg.SOLVER.WEIGHT_DECAY_NORM if norm else cfg.SOLVER.WEIGHT_DECAY
+                rate = cfg.SOLVER.BASE_LR
+                if name == "bias":
+                    rate *= cfg.SOLVER.BIAS_LR_FACTOR
+                    if cfg.SOLVER.WEIGHT_DECAY_BIAS is not None:
+                        decay = cfg.SOLVER.WEIGHT_DECAY_BIAS
+                expected[f"{index}.{name}"] = {"lr": rate, "weight_decay": decay}
+        optimizer = build_optimizer(cfg, model)
+        assert settings(model, optimizer.param_groups) == expected
+        distinct = {tuple(sorted(values.items())) for values in expected.values()}
+        assert len(optimizer.param_groups) == len(distinct)
+
+
 def test_nothing_to_train_is_said() -> None:
     with pytest.raises(ConfigValueError, match="no trainable parameter"):
         build_optimizer(get_cfg(), Net().requires_grad_(False))

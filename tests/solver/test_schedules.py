@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
+import random
 from typing import Any
 
 import pytest
 import torch
+from fvcore.common.param_scheduler import StepWithFixedGammaParamScheduler
 
 from cardamage.config import get_cfg
 from cardamage.errors import ConfigValueError
-from cardamage.solver import LRMultiplier, auto_scale_workers, build_lr_scheduler
+from cardamage.solver import (
+    LRMultiplier,
+    WarmupCosineLR,
+    WarmupMultiStepLR,
+    auto_scale_workers,
+    build_lr_scheduler,
+)
 
 
 def rates(**solver: Any) -> list[float]:
@@ -169,3 +177,101 @@ def test_scaling_to_other_worker_counts() -> None:
     assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.MAX_ITER, solver.STEPS) == (32, 0.2, 2500, (2000,))
     assert (solver.CHECKPOINT_PERIOD, scaled.TEST.EVAL_PERIOD, solver.REFERENCE_WORLD_SIZE) == (500, 250, 16)
     assert cfg.SOLVER.IMS_PER_BATCH == 16
+
+
+@pytest.mark.parametrize("rescale", [False, True])
+def test_fixed_gamma_ends_at_its_last_rate(rescale: bool) -> None:
+    settings: dict[str, Any] = {"BASE_LR": 1.0, "MAX_ITER": 40, "NUM_DECAYS": 3, "GAMMA": 0.5}
+    seen = rates(
+        LR_SCHEDULER_NAME="WarmupStepWithFixedGammaLR", WARMUP_ITERS=8, RESCALE_INTERVAL=rescale, **settings
+    )
+    start, length = (8, 32) if rescale else (0, 40)
+    expected = [0.5 ** ((iteration - start) * 4 // length) for iteration in range(9, 40)]
+    assert seen[9:40] == pytest.approx(expected)
+    assert seen[40] == seen[39]
+
+
+def test_a_fixed_gamma_scheduler_by_hand_has_no_rate_after_the_last_iteration() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = StepWithFixedGammaParamScheduler(base_value=1.0, gamma=0.1, num_decays=1, num_updates=4)
+    scheduler = LRMultiplier(optimizer, schedule, 4)
+    for _ in range(3):
+        optimizer.step()
+        scheduler.step()
+    with pytest.raises(IndexError):
+        scheduler.step()
+
+
+def older(kind: type[Any], iterations: int, *args: Any, **settings: Any) -> list[float]:
+    """The learning rates that a scheduler built by hand gives."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.2)
+    scheduler = kind(optimizer, *args, **settings)
+    seen = []
+    for _ in range(iterations):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return seen
+
+
+@pytest.mark.parametrize("method", ["linear", "constant"])
+def test_older_schedules_multiply_their_warmup(method: str) -> None:
+    settings = {"warmup_factor": 0.1, "warmup_iters": 4, "warmup_method": method}
+    ramp = [0.1, 0.325, 0.55, 0.775] if method == "linear" else [0.1] * 4
+    factors = ramp + [1.0] * 16
+    steps = older(WarmupMultiStepLR, 20, [2, 10], 0.5, **settings)
+    assert steps == pytest.approx(
+        [0.2 * factor * 0.5 ** ((i >= 2) + (i >= 10)) for i, factor in enumerate(factors)]
+    )
+    cosine = older(WarmupCosineLR, 20, 20, **settings)
+    assert cosine == pytest.approx(
+        [0.1 * factor * (1 + math.cos(math.pi * i / 20)) for i, factor in enumerate(factors)]
+    )
+
+
+def test_older_schedules_refuse_what_they_cannot_do() -> None:
+    with pytest.raises(ConfigValueError, match=r"milestones \[5, 2\] must ascend"):
+        older(WarmupMultiStepLR, 1, [5, 2])
+    with pytest.raises(ConfigValueError, match="warm-up method 'burnin' is unknown"):
+        older(WarmupCosineLR, 1, 10, warmup_method="burnin")
+
+
+def test_random_settings_follow_the_closed_form() -> None:
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    draw = random.Random(seed)
+    for _ in range(20):
+        length = draw.randint(20, 120)
+        steps = tuple(sorted(draw.sample(range(1, length), draw.randint(0, 4))))
+        warmup, factor, rescale = draw.randint(0, length - 1), draw.random(), draw.random() < 0.5
+        gamma, base, method = (
+            draw.uniform(0.1, 0.9),
+            draw.uniform(0.001, 1),
+            draw.choice(["linear", "constant"]),
+        )
+        seen = rates(
+            BASE_LR=base,
+            MAX_ITER=length,
+            STEPS=steps,
+            GAMMA=gamma,
+            WARMUP_ITERS=warmup,
+            WARMUP_FACTOR=factor,
+            WARMUP_METHOD=method,
+            RESCALE_INTERVAL=rescale,
+        )
+
+        def decayed(position: float, steps: tuple[int, ...] = steps, gamma: float = gamma) -> float:
+            return float(gamma ** sum(position >= step - 1e-6 for step in steps))
+
+        end = 1.0 if rescale else decayed(warmup)
+        for iteration in range(length):
+            if iteration < warmup:
+                ramp = factor + (end - factor) * iteration / warmup
+                expected = ramp if method == "linear" else factor
+            elif rescale:
+                expected = decayed(int((iteration - warmup) * length / (length - warmup) + 1e-4))
+            else:
+                expected = decayed(iteration)
+            # fvcore counts the first iteration after the warm-up as its last where rounding says so.
+            if iteration != warmup:
+                assert seen[iteration] == pytest.approx(base * expected, rel=1e-6), iteration
