@@ -36,6 +36,7 @@ class FrozenBatchNorm2d(nn.Module):
     bias: torch.Tensor
     running_mean: torch.Tensor
     running_var: torch.Tensor
+    num_batches_tracked: torch.Tensor | None
 
     def affine(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the scale and the shift, each (C,), that the layer amounts to."""
@@ -97,6 +98,8 @@ class FrozenBatchNorm2d(nn.Module):
             frozen.bias = layer.bias.detach().clone()
         frozen.running_mean = layer.running_mean.clone()
         frozen.running_var = layer.running_var.clone()
+        # Part of the state dict as long as the layer was one that counts: checkpoints of both kinds fit.
+        frozen.num_batches_tracked = layer.num_batches_tracked
         return frozen.to(layer.running_mean.device)
 
 
@@ -105,6 +108,8 @@ def _to_batchnorm(layer: Any) -> nn.BatchNorm2d:
     with torch.no_grad():
         for name in ("weight", "bias", "running_mean", "running_var"):
             getattr(trainable, name).copy_(getattr(layer, name))
+        if layer.num_batches_tracked is not None and trainable.num_batches_tracked is not None:
+            trainable.num_batches_tracked.copy_(layer.num_batches_tracked)
     return trainable
 
 

@@ -27,6 +27,7 @@ def _trained_norm(seed: int) -> nn.BatchNorm2d:
     for tensor in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
         assert tensor is not None
         tensor.copy_(torch.rand(6, generator=generator) + 0.1)
+    norm.num_batches_tracked = torch.tensor(3)
     return norm.eval()
 
 
@@ -36,13 +37,14 @@ def test_frozen_norm_equals_a_batch_norm_at_rest(seed: int) -> None:
     frozen = FrozenBatchNorm2d.convert_frozen_batchnorm(nn.Sequential(nn.Sequential(norm)))
     assert isinstance(frozen, nn.Sequential)
     assert not list(frozen.parameters())
-    assert set(frozen.state_dict()) == {f"0.0.{n}" for n in ("weight", "bias", "running_mean", "running_var")}
+    assert set(frozen.state_dict()) == {f"0.0.{name}" for name in norm.state_dict()}
     x = torch.randn(2, 6, 5, 4)
     torch.testing.assert_close(frozen(x), norm(x))
     torch.testing.assert_close(frozen(x.clone().requires_grad_()), norm(x))
     back = FrozenBatchNorm2d.convert_frozenbatchnorm2d_to_batchnorm2d(frozen).eval()
     torch.testing.assert_close(back(x), norm(x))
     assert len(list(back.parameters())) == 2
+    assert back.state_dict()["0.0.num_batches_tracked"] == norm.num_batches_tracked == 3
 
 
 def test_frozen_norm_begins_as_identity_and_reads_old_weights() -> None:
