@@ -1,13 +1,15 @@
 """The exceptions a user can meet, one for each layer.
 
 Every message is one plain sentence: what is wrong, where (file, shape index, key), and what to do.
-Commands print it without a traceback (see :func:`cardamage.utils.cli.run`).
+Commands print it without a traceback (see :func:`cardamage.utils.cli.run`). Some are an ``AssertionError`` as
+well: Detectron2 asserts there, and code ported from it may catch that.
 """
 
 from __future__ import annotations
 
 __all__ = [
     "AbsentError",
+    "BackendError",
     "CardamageError",
     "CheckpointError",
     "ConfigError",
@@ -36,11 +38,11 @@ class ConfigKeyError(ConfigError, KeyError):
     """A config key that doesn't exist."""
 
 
-class ConfigValueError(ConfigError, ValueError):
+class ConfigValueError(ConfigError, ValueError, AssertionError):
     """A config value of the wrong type or out of its range."""
 
 
-class DataError(CardamageError, ValueError):
+class DataError(CardamageError, ValueError, AssertionError):
     """An annotation file, image or dataset name that can't be used."""
 
 
@@ -48,7 +50,7 @@ class CheckpointError(CardamageError, RuntimeError):
     """A weights file that can't be read, or that doesn't fit the model."""
 
 
-class EvaluationError(CardamageError, ValueError):
+class EvaluationError(CardamageError, ValueError, AssertionError):
     """Predictions or ground truth that can't be evaluated."""
 
 
@@ -62,3 +64,7 @@ class LaunchError(CardamageError, RuntimeError):
 
 class AbsentError(CardamageError, NotImplementedError):
     """A part of Detectron2 that cardamage doesn't have."""
+
+
+class BackendError(CardamageError, ImportError):
+    """Detectron2, asked for as the engine, that isn't there or doesn't work."""

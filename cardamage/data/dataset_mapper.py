@@ -79,7 +79,9 @@ class DatasetMapper:
         augs = utils.build_augmentation(cfg, is_train)
         cropping = is_train and cfg.INPUT.CROP.ENABLED
         if cropping:
-            augs.insert(0, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+            crop = T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE)
+            crop.check_size()
+            augs.insert(0, crop)
         return {
             "is_train": is_train,
             "augmentations": augs,

@@ -13,30 +13,6 @@ from fvcore.transforms.transform import (
     VFlipTransform,
 )
 
-from cardamage.data.transforms.augment_color import (
-    RandomBrightness,
-    RandomContrast,
-    RandomLighting,
-    RandomSaturation,
-)
-from cardamage.data.transforms.augment_crop import (
-    FixedSizeCrop,
-    MinIoURandomCrop,
-    RandomCrop,
-    RandomCrop_CategoryAreaConstraint,
-)
-from cardamage.data.transforms.augment_geometry import (
-    RandomApply,
-    RandomExtent,
-    RandomFlip,
-    RandomRotation,
-)
-from cardamage.data.transforms.augment_resize import (
-    RandomResize,
-    Resize,
-    ResizeScale,
-    ResizeShortestEdge,
-)
 from cardamage.data.transforms.augmentation import (
     AugInput,
     Augmentation,
@@ -45,6 +21,24 @@ from cardamage.data.transforms.augmentation import (
     TransformGen,
     apply_augmentations,
     apply_transform_gens,
+)
+from cardamage.data.transforms.augmentation_impl import (
+    FixedSizeCrop,
+    MinIoURandomCrop,
+    RandomApply,
+    RandomBrightness,
+    RandomContrast,
+    RandomCrop,
+    RandomCrop_CategoryAreaConstraint,
+    RandomExtent,
+    RandomFlip,
+    RandomLighting,
+    RandomResize,
+    RandomRotation,
+    RandomSaturation,
+    Resize,
+    ResizeScale,
+    ResizeShortestEdge,
 )
 from cardamage.data.transforms.crop import CropTransform, PadTransform
 from cardamage.data.transforms.transform import (

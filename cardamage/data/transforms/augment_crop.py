@@ -24,32 +24,17 @@ class RandomCrop(Augmentation):
 
         Args:
             crop_type: what ``crop_size`` means. "relative": shares of height and width, in (0, 1];
-                "relative_range": the least shares, each drawn up to 1; "
-                ""absolute": height and width in pixels, cut
-                to the image's; "absolute_range": least and greatest length in pixels, drawn for height and
-                width each.
-            crop_size: two numbers.
+                "relative_range": the least shares, each drawn up to 1; "absolute": height and width in
+                pixels, cut to the image's; "absolute_range": least and greatest length in pixels, drawn for
+                height and width each.
+            crop_size: two numbers; they are checked when a crop is first drawn, or by :meth:`check_size`.
 
         Raises:
-            ConfigValueError: If the kind is unknown or the size doesn't fit it.
+            ConfigValueError: If the kind is unknown.
         """
         if crop_type not in _CROP_TYPES:
             raise ConfigValueError(
                 f"RandomCrop: crop_type must be one of {', '.join(_CROP_TYPES)}; got {crop_type!r}."
-            )
-        if (
-            len(crop_size) != 2
-            or min(crop_size) <= 0
-            or (crop_type.startswith("relative") and max(crop_size) > 1)
-        ):
-            raise ConfigValueError(
-                f"RandomCrop: crop_size {tuple(crop_size)} doesn't fit crop_type {crop_type!r}: "
-                "two numbers above 0, "
-                "and at most 1 for the relative kinds."
-            )
-        if crop_type == "absolute_range" and crop_size[0] > crop_size[1]:
-            raise ConfigValueError(
-                f"RandomCrop: the range {tuple(crop_size)} must name its least length first."
             )
         self._init(locals())
 
@@ -68,6 +53,21 @@ class RandomCrop(Augmentation):
         x0 = np.random.randint(w - crop_w + 1)
         return CropTransform(x0, y0, crop_w, crop_h)
 
+    def check_size(self) -> None:
+        """Refuse a size that doesn't fit the kind of crop.
+
+        Raises:
+            ConfigValueError: If it doesn't.
+        """
+        size, relative = tuple(self.crop_size), self.crop_type.startswith("relative")
+        if len(size) != 2 or min(size) <= 0 or (relative and max(size) > 1):
+            raise ConfigValueError(
+                f"RandomCrop: crop_size {size} doesn't fit crop_type {self.crop_type!r}: give two numbers "
+                "above 0, and at most 1 for the relative kinds."
+            )
+        if self.crop_type == "absolute_range" and size[0] > size[1]:
+            raise ConfigValueError(f"RandomCrop: the range {size} must name its least length first.")
+
     def get_crop_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Draw the size.
 
@@ -76,7 +76,11 @@ class RandomCrop(Augmentation):
 
         Returns:
             Height and width of the crop in pixels, at least 1.
+
+        Raises:
+            ConfigValueError: If the size doesn't fit the kind.
         """
+        self.check_size()
         h, w = image_size
         if self.crop_type == "absolute":
             return min(self.crop_size[0], h), min(self.crop_size[1], w)

@@ -30,9 +30,9 @@ class RandomApply(Augmentation):
         Raises:
             ConfigValueError: If the probability is outside [0, 1].
         """
-        self.aug = as_augmentation(tfm_or_aug)
         if not 0.0 <= prob <= 1.0:
             raise ConfigValueError(f"RandomApply: prob must be between 0 and 1; got {prob}.")
+        self.aug = as_augmentation(tfm_or_aug)
         self.prob = prob
 
     def get_transform(self, *args: Any) -> Transform:

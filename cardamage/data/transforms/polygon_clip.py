@@ -35,14 +35,22 @@ def clip_polygon(points: np.ndarray, x0: float, y0: float, x1: float, y1: float)
         y1: bottom border.
 
     Returns:
-        The pieces, each (Q, 2) float64 with Q >= 3 and an area above zero; an empty list when nothing is
-        left. Outlines that cross themselves stay in one piece, joined along the window's border.
+        The pieces, each (Q, 2) float64 with Q >= 3 and an area above zero, counter-clockwise on the picture
+        (y down), as GEOS gives them; an empty list when nothing is left. Outlines that cross themselves stay
+        in one piece, joined along the window's border.
     """
     pieces = [np.asarray(points, dtype=np.float64).reshape(-1, 2)]
     for axis, sign, bound in ((0, 1.0, x0), (0, -1.0, x1), (1, 1.0, y0), (1, -1.0, y1)):
         pieces = [part for piece in pieces for part in _cut(piece, axis, sign, bound)]
     cleaned = map(_without_repeats, pieces)
-    return [piece for piece in cleaned if len(piece) >= 3 and not _is_flat(piece)]
+    return [_turned(piece) for piece in cleaned if len(piece) >= 3 and not _is_flat(piece)]
+
+
+def _turned(points: np.ndarray) -> np.ndarray:
+    """The ring in the direction in which its signed area is not above zero; a turned one keeps its start."""
+    x, y = points.T
+    area = np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))
+    return points if area <= 0 else np.roll(points[::-1], 1, axis=0)
 
 
 def _without_repeats(points: np.ndarray) -> np.ndarray:

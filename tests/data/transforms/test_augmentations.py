@@ -176,8 +176,8 @@ def test_random_apply_obeys_its_probability() -> None:
         (lambda: T.ResizeShortestEdge((1, 2, 3), 10, "range"), "needs two lengths"),
         (lambda: T.ResizeShortestEdge(800, 10, "span"), "'range' or 'choice'; got 'span'"),
         (lambda: T.RandomCrop("half", (0.5, 0.5)), "crop_type must be one of"),
-        (lambda: T.RandomCrop("relative", (1.5, 0.5)), "at most 1 for the relative kinds"),
-        (lambda: T.RandomCrop("absolute_range", (50, 20)), "least length first"),
+        (lambda: T.RandomCrop("relative", (1.5, 0.5)).get_transform(IMAGE), "at most 1 for the relative"),
+        (lambda: T.RandomCrop("absolute_range", (50, 20)).check_size(), "least length first"),
     ],
 )
 def test_wrong_arguments_are_named(make: Callable[[], Any], sentence: str) -> None:
