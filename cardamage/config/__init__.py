@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from cardamage.absent import absent_names
 
-from .configurable import configurable
-from .defaults import default_tree
-from .node import CfgNode
+from .compat import downgrade_config, upgrade_config
+from .config import CfgNode, configurable, get_cfg, global_cfg, set_global_cfg
 from .validate import validate_cfg
 
-__all__ = ["CfgNode", "configurable", "get_cfg", "validate_cfg"]
-
-
-@lru_cache(maxsize=1)
-def _defaults() -> CfgNode:
-    tree = CfgNode(default_tree())
-    tree.seal()
-    return tree
-
-
-def get_cfg() -> CfgNode:
-    """Get a fresh copy of the default config, with nothing set by the user."""
-    return _defaults().clone()
-
+__all__ = [
+    "CfgNode",
+    "configurable",
+    "downgrade_config",
+    "get_cfg",
+    "global_cfg",
+    "set_global_cfg",
+    "upgrade_config",
+    "validate_cfg",
+]
 
 __getattr__ = absent_names(__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -91,7 +92,12 @@ def _wrap_function(
 
 
 def _has_cfg(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    return isinstance(args[0] if args else kwargs.get("cfg"), _YacsNode)
+    cfg = args[0] if args else kwargs.get("cfg")
+    if isinstance(cfg, _YacsNode):
+        return True
+    # A config of OmegaConf, as Hydra gives, serves as well; it is asked for only where somebody uses it.
+    omegaconf = sys.modules.get("omegaconf")
+    return omegaconf is not None and isinstance(cfg, omegaconf.DictConfig)
 
 
 def _arguments(

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from ..errors import ConfigError
+from .scope import INSTEAD, find_absent
 
 __all__ = ["BASE_KEY", "load_chain", "merge_dicts"]
 
@@ -63,6 +64,11 @@ def _bases(value: Any, path: str) -> list[str]:
 
 
 def _read(path: str, user: str | None) -> dict[str, Any]:
+    if path.endswith(".py"):
+        raise ConfigError(
+            f"The config file {path} is Python, a LazyConfig of Detectron2, which cardamage doesn't have: "
+            f"{INSTEAD}"
+        )
     try:
         with open(path, encoding="utf-8") as file:
             content = yaml.safe_load(file)
@@ -91,7 +97,24 @@ def _position(error: yaml.YAMLError) -> str:
     return f" at line {mark.line + 1}, column {mark.column + 1}" + (f" ({problem})" if problem else "")
 
 
+class _TaglessLoader(yaml.SafeLoader):
+    """Reads what a tag holds as plain data; nothing in it is run or used."""
+
+
+def _without_tag(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
+    return None
+
+
+_TaglessLoader.add_multi_constructor("", _without_tag)
+
+
 def _unsafe_message(path: str, error: yaml.constructor.ConstructorError) -> str:
+    """Say what the config is of where the keys around the tag tell, else that tags are refused."""
+    with open(path, encoding="utf-8") as file:
+        content = yaml.load(file, Loader=_TaglessLoader)
+    absent = find_absent(content, f" in {path}") if isinstance(content, dict) else None
+    if absent is not None:
+        return absent
     mark = error.problem_mark
     line = f" at line {mark.line + 1}" if mark is not None else ""
     return (

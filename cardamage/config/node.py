@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,8 +14,12 @@ from ..errors import ConfigError, ConfigKeyError, ConfigValueError
 from ..utils.suggest import closest
 from .coerce import coerce, decode
 from .loading import BASE_KEY, load_chain, merge_dicts
+from .scope import project_message, project_of
+from .versions import LATEST_VERSION, guess_version, upgrade_tree
 
 __all__ = ["CfgNode"]
+
+logger = logging.getLogger(__name__)
 
 _EXPLICIT = "__explicit__"
 _PATH = "__path__"
@@ -91,13 +96,15 @@ class CfgNode(_FvcoreNode):
             allow_unsafe: kept for Detectron2's signature; YAML tags that run code are refused in any case.
 
         Raises:
-            ConfigError: for a file that can't be used, or of another ``VERSION``.
+            ConfigError: for a file that can't be used, or of a later ``VERSION``; earlier ones are upgraded.
             ConfigKeyError: for a key that doesn't exist; names the file and the closest key.
             ConfigValueError: for a value of the wrong type.
         """
         changes: list[_Change] = []
+        version: int | None = None
         for path, content in load_chain(cfg_filename):
-            self._check_version(content, path)
+            # A file that doesn't say its version is of its bases'.
+            version = _upgraded(content, path, version)
             changes += self._plan(content, f" in {path}")
         _apply(changes)
 
@@ -196,14 +203,6 @@ class CfgNode(_FvcoreNode):
                 "(To add a key of your own, call set_new_allowed(True) on its node first.)"
             )
 
-    def _check_version(self, content: dict[str, Any], path: str) -> None:
-        version = content.get("VERSION", self.get("VERSION"))
-        if version != self.get("VERSION"):
-            raise ConfigError(
-                f"The config file {path} is of VERSION {version!r}, but only VERSION {self.get('VERSION')} "
-                "is understood; rename its keys to the present ones."
-            )
-
     def _locate(self, key: str, where: str) -> tuple[CfgNode, str]:
         """Find the node that holds a dotted key."""
         *parents, name = key.split(".")
@@ -215,6 +214,9 @@ class CfgNode(_FvcoreNode):
         return node, name
 
     def _unknown_message(self, key: str, where: str, prefix: str = "") -> str:
+        project = project_of(key)
+        if project is not None:
+            return project_message(key, where, project)
         own = closest(key, _names(self, prefix))
         leaf = key.rsplit(".", 1)[-1]
         moved = [name for name in _names(self, prefix) if name.rsplit(".", 1)[-1] == leaf]
@@ -243,6 +245,23 @@ class CfgNode(_FvcoreNode):
 
 
 _Change = tuple[CfgNode, str, Any]
+
+
+def _upgraded(content: dict[str, Any], path: str, inherited: int | None) -> int:
+    """Bring a file's content to the latest version in place, and return the version it is of."""
+    guessed = guess_version(content) if inherited is None else inherited
+    version = content.get("VERSION", LATEST_VERSION if guessed is None else guessed)
+    if not isinstance(version, int) or not 0 <= version <= LATEST_VERSION:
+        raise ConfigError(
+            f"The config file {path} is of VERSION {version!r}, but versions 0 to {LATEST_VERSION} are "
+            "understood: rename its keys to the present ones."
+        )
+    if version < LATEST_VERSION:
+        logger.warning("The config file %s is of VERSION %d: its keys are read as today's.", path, version)
+        upgrade_tree(content, version, LATEST_VERSION)
+        if "VERSION" in content:
+            content["VERSION"] = LATEST_VERSION
+    return version
 
 
 def _apply(changes: list[_Change]) -> None:

@@ -85,3 +85,20 @@ def test_wrong_use_is_refused() -> None:
 
     with pytest.raises(TypeError, match="must take 'cfg' as its first argument"):
         WrongName(get_cfg())
+
+
+def test_omegaconf_configs_serve_as_well() -> None:
+    omegaconf = pytest.importorskip("omegaconf")
+    cfg = omegaconf.OmegaConf.create({"WIDTH": 3})
+
+    class Head:
+        @configurable
+        def __init__(self, width: int, depth: int = 1) -> None:
+            self.size = (width, depth)
+
+        @classmethod
+        def from_config(cls, cfg: Any) -> dict[str, Any]:
+            return {"width": cfg.WIDTH}
+
+    assert Head(cfg).size == (3, 1)
+    assert Head(cfg=cfg, depth=5).size == (3, 5)

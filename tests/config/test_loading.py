@@ -78,6 +78,41 @@ def test_python_tags_run_nothing(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "MODEL:\n  ANCHOR_GENERATOR:\n    SIZES: !!python/object/apply:eval ['[[1]]']\n"
+            "  META_ARCHITECTURE: RetinaNet\n",
+            "MODEL.META_ARCHITECTURE in {} is 'RetinaNet' (a one-stage detector), which cardamage doesn't "
+            "have: run it on Detectron2 itself (train_net.py --backend detectron2), or start from one of "
+            "configs/, such as configs/damage/mask_rcnn_R_50_FPN.yaml.",
+        ),
+        (
+            "MODEL:\n  PANOPTIC_DEEPLAB:\n    SIZES: !!python/object/apply:eval ['4']\n",
+            "MODEL.PANOPTIC_DEEPLAB in {} is a config key of Panoptic-DeepLab, a project on Detectron2 that "
+            "cardamage doesn't have: train it with that project's own program, or start from "
+            "configs/damage/mask_rcnn_R_50_FPN.yaml.",
+        ),
+    ],
+)
+def test_tags_in_configs_of_absent_models_name_the_model(tmp_path: Path, text: str, sentence: str) -> None:
+    path = write(tmp_path / "a.yaml", text)
+    assert sentence_of(path) == sentence.format(path)
+
+
+def test_python_configs_are_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "mask_rcnn.py"
+    for text in (None, "model = 1"):
+        if text is not None:
+            write(path, text)
+        assert sentence_of(path) == (
+            f"The config file {path} is Python, a LazyConfig of Detectron2, which cardamage doesn't have: "
+            "run it on Detectron2 itself (train_net.py --backend detectron2), or start from one of configs/, "
+            "such as configs/damage/mask_rcnn_R_50_FPN.yaml."
+        )
+
+
 def test_invalid_yaml_names_the_place(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "A: 1\nB: [1,\n")
     assert sentence_of(path).startswith(f"The config file {path} is not valid YAML at line 3, column 1 (")

@@ -116,12 +116,14 @@ def test_odd_number_of_options() -> None:
     )
 
 
-def test_other_version_is_refused(tmp_path: Path) -> None:
-    path = yaml_file(tmp_path, "VERSION: 1\n")
+@pytest.mark.parametrize("version", ["3", "-1", "new"])
+def test_other_version_is_refused(tmp_path: Path, version: str) -> None:
+    path = yaml_file(tmp_path, f"VERSION: {version}\n")
     with pytest.raises(ConfigError) as caught:
         get_cfg().merge_from_file(path)
+    shown = repr(version) if version == "new" else version
     assert str(caught.value) == (
-        f"The config file {path} is of VERSION 1, but only VERSION 2 is understood; "
+        f"The config file {path} is of VERSION {shown}, but versions 0 to 2 are understood: "
         "rename its keys to the present ones."
     )
 
