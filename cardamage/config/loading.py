@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from ..errors import ConfigError
-from .scope import INSTEAD, find_absent
+from .scope import BY_ITSELF, find_absent
 
 __all__ = ["BASE_KEY", "load_chain", "merge_dicts"]
 
@@ -67,7 +67,7 @@ def _read(path: str, user: str | None) -> dict[str, Any]:
     if path.endswith(".py"):
         raise ConfigError(
             f"The config file {path} is Python, a LazyConfig of Detectron2, which cardamage doesn't have: "
-            f"{INSTEAD}"
+            f"{BY_ITSELF}"
         )
     try:
         with open(path, encoding="utf-8") as file:

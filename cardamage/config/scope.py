@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["ARCHITECTURES", "PARTS", "INSTEAD", "find_absent", "project_message", "project_of"]
+__all__ = ["ARCHITECTURES", "BY_ITSELF", "INSTEAD", "PARTS", "find_absent", "project_message", "project_of"]
 
 INSTEAD = (
-    "run it on Detectron2 itself (train_net.py --backend detectron2), or start from one of configs/, such as "
+    "run it on Detectron2 itself with --backend detectron2, or start from one of configs/, such as "
     "configs/damage/mask_rcnn_R_50_FPN.yaml."
 )
-"""What to do with a config that Detectron2 runs and cardamage doesn't."""
+"""What to do with a setting that Detectron2 has and cardamage hasn't."""
+
+BY_ITSELF = (
+    "run it with Detectron2's own programs, or start from one of configs/, such as "
+    "configs/damage/mask_rcnn_R_50_FPN.yaml."
+)
+"""What to do with a config file that only Detectron2 reads."""
 
 _SEMANTIC, _PANOPTIC, _ONE_STAGE = "semantic segmentation", "panoptic segmentation", "a one-stage detector"
 
@@ -155,9 +161,7 @@ def find_absent(content: dict[str, Any], where: str) -> str | None:
         if project is not None:
             return project_message(key, where, project)
         if key == "MODEL.META_ARCHITECTURE" and value in ARCHITECTURES:
-            return (
-                f"{key}{where} is {value!r} ({ARCHITECTURES[value]}), which cardamage doesn't have: {INSTEAD}"
-            )
+            return f"{key}{where} is {value!r} ({ARCHITECTURES[value]}), which cardamage doesn't have: {BY_ITSELF}"
     return None
 
 

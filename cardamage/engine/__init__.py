@@ -8,11 +8,26 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+# Bound here, and so over the module of the same name, as in Detectron2: ``engine.launch`` is the function.
+from cardamage.engine.launch import DEFAULT_TIMEOUT, launch
+
 if TYPE_CHECKING:
-    from cardamage.engine import hooks
+    from cardamage.engine import defaults, hooks, train_loop
     from cardamage.engine.arguments import default_argument_parser
     from cardamage.engine.default_trainer import DefaultTrainer
-    from cardamage.engine.launching import DEFAULT_TIMEOUT, launch
+    from cardamage.engine.hooks import (
+        AutogradProfiler,
+        BestCheckpointer,
+        CallbackHook,
+        EvalHook,
+        IterationTimer,
+        LRScheduler,
+        PeriodicCheckpointer,
+        PeriodicWriter,
+        PreciseBN,
+        TorchMemoryStats,
+        TorchProfiler,
+    )
     from cardamage.engine.predictor import DefaultPredictor
     from cardamage.engine.setup import create_ddp_model, default_setup, default_writers
     from cardamage.engine.simple_trainer import AMPTrainer, SimpleTrainer
@@ -21,22 +36,35 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_TIMEOUT",
     "AMPTrainer",
+    "AutogradProfiler",
+    "BestCheckpointer",
+    "CallbackHook",
     "DefaultPredictor",
     "DefaultTrainer",
+    "EvalHook",
     "HookBase",
+    "IterationTimer",
+    "LRScheduler",
+    "PeriodicCheckpointer",
+    "PeriodicWriter",
+    "PreciseBN",
     "SimpleTrainer",
+    "TorchMemoryStats",
+    "TorchProfiler",
     "TrainerBase",
     "create_ddp_model",
     "default_argument_parser",
     "default_setup",
     "default_writers",
+    "defaults",
     "hooks",
     "launch",
+    "train_loop",
 ]
 
+_MODULES = ("defaults", "hooks", "train_loop")
 _HOMES = {
     "AMPTrainer": "simple_trainer",
-    "DEFAULT_TIMEOUT": "launching",
     "DefaultPredictor": "predictor",
     "DefaultTrainer": "default_trainer",
     "HookBase": "trainer_base",
@@ -46,15 +74,14 @@ _HOMES = {
     "default_argument_parser": "arguments",
     "default_setup": "setup",
     "default_writers": "setup",
-    "launch": "launching",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name == "hooks":
-        return importlib.import_module("cardamage.engine.hooks")
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"cardamage.engine.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"cardamage.engine.{name}")
+    if name in __all__:
+        value = getattr(importlib.import_module(f"cardamage.engine.{_HOMES.get(name, 'hooks')}"), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,10 +20,7 @@ import torch.multiprocessing as mp
 from cardamage.errors import CardamageError, LaunchError
 from cardamage.utils import comm
 
-__all__ = ["DEFAULT_TIMEOUT", "explain_lost_rank", "launch"]
-
-DEFAULT_TIMEOUT = timedelta(minutes=10)
-"""How long a rank waits for the others: longer than the main process takes to score a large test set."""
+__all__ = ["check_gpus", "explain_lost_rank", "launch_processes", "run_under_torchrun", "sentence_in"]
 
 _GLOO_PAUSE = 0.3  # seconds
 
@@ -37,48 +34,30 @@ _LOST_PEER = (
 )
 
 
-def launch(
+def launch_processes(
     main_func: Callable[..., Any],
     num_gpus_per_machine: int,
-    num_machines: int = 1,
-    machine_rank: int = 0,
-    dist_url: str | None = None,
-    args: Sequence[Any] = (),
-    timeout: timedelta = DEFAULT_TIMEOUT,
-) -> Any:
-    """Run a function in every process of a job.
-
-    Under ``torchrun`` this process is one of the job already, and the other arguments are torchrun's business
-    (gloo where there is no GPU). Otherwise a process is started for each GPU of this machine.
-
-    Args:
-        main_func: the function, called as ``main_func(*args)``.
-        num_gpus_per_machine: GPUs of this machine to use.
-        num_machines: machines of the job; launch on each of them.
-        machine_rank: which of them this is, from 0.
-        dist_url: where the processes meet, ``tcp://HOST:PORT``; ``auto`` on one machine finds a free port.
-        args: the function's arguments.
-        timeout: how long a process waits for the others before the job ends with an error.
-
-    Returns:
-        What the function returned, where it ran in this process.
+    num_machines: int,
+    machine_rank: int,
+    dist_url: str | None,
+    args: Sequence[Any],
+    timeout: timedelta,
+) -> None:
+    """Start this machine's processes of a job and wait for them; arguments as of :func:`launch.launch`.
 
     Raises:
         LaunchError: if the GPUs aren't there, the processes can't meet, or one of them died.
     """
-    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
-        return _run_under_torchrun(main_func, args, timeout)
-    world_size = num_machines * num_gpus_per_machine
-    if world_size <= 1:
-        return main_func(*args)
-    _check_gpus(num_gpus_per_machine)
+    # One process on each of several machines is how a job without GPUs is started; more than one asks for GPUs.
+    if num_gpus_per_machine > 1:
+        check_gpus(num_gpus_per_machine)
     if dist_url in (None, "auto"):
         if num_machines > 1:
             raise LaunchError("--dist-url auto works on one machine only: give tcp://HOST:PORT of machine 0.")
         dist_url = f"tcp://127.0.0.1:{_free_port()}"
+    world_size = num_machines * num_gpus_per_machine
     where = (world_size, num_gpus_per_machine, machine_rank, dist_url)
     _spawn(num_gpus_per_machine, (main_func, *where, tuple(args), timeout))
-    return None
 
 
 def _spawn(count: int, arguments: tuple[Any, ...]) -> None:
@@ -88,7 +67,15 @@ def _spawn(count: int, arguments: tuple[Any, ...]) -> None:
         _join(context)
 
 
-def _check_gpus(wanted: int) -> None:
+def check_gpus(wanted: int) -> None:
+    """Make sure that this machine has as many GPUs as asked for.
+
+    Args:
+        wanted: how many.
+
+    Raises:
+        LaunchError: if it has fewer.
+    """
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found == 0:
         raise LaunchError(
@@ -117,13 +104,13 @@ def _join(context: Any) -> None:
             "then go on with --resume."
         ) from None
     except mp.ProcessRaisedException as error:
-        sentence = _sentence_in(str(error))
+        sentence = sentence_in(str(error))
         if sentence is None:
             raise
         raise LaunchError(f"Rank {error.error_index} stopped: {sentence}") from None
 
 
-def _sentence_in(message: str) -> str | None:
+def sentence_in(message: str) -> str | None:
     """Return the words of a CardamageError in a worker's traceback, None for other errors."""
     last = message.strip().splitlines()[-1]
     name, _, sentence = last.partition(": ")
@@ -151,7 +138,8 @@ def _forwarding_sigterm(processes: Sequence[int]) -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _run_under_torchrun(main_func: Callable[..., Any], args: Sequence[Any], timeout: timedelta) -> Any:
+def run_under_torchrun(main_func: Callable[..., Any], args: Sequence[Any], timeout: timedelta) -> Any:
+    """Run a function in this process as one of a job that torchrun started; see :func:`launch.launch`."""
     if int(os.environ["WORLD_SIZE"]) == 1:
         return main_func(*args)
     per_machine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

@@ -85,8 +85,8 @@ def test_python_tags_run_nothing(tmp_path: Path) -> None:
             "MODEL:\n  ANCHOR_GENERATOR:\n    SIZES: !!python/object/apply:eval ['[[1]]']\n"
             "  META_ARCHITECTURE: RetinaNet\n",
             "MODEL.META_ARCHITECTURE in {} is 'RetinaNet' (a one-stage detector), which cardamage doesn't "
-            "have: run it on Detectron2 itself (train_net.py --backend detectron2), or start from one of "
-            "configs/, such as configs/damage/mask_rcnn_R_50_FPN.yaml.",
+            "have: run it with Detectron2's own programs, or start from one of configs/, such as "
+            "configs/damage/mask_rcnn_R_50_FPN.yaml.",
         ),
         (
             "MODEL:\n  PANOPTIC_DEEPLAB:\n    SIZES: !!python/object/apply:eval ['4']\n",
@@ -108,8 +108,8 @@ def test_python_configs_are_named_as_such(tmp_path: Path) -> None:
             write(path, text)
         assert sentence_of(path) == (
             f"The config file {path} is Python, a LazyConfig of Detectron2, which cardamage doesn't have: "
-            "run it on Detectron2 itself (train_net.py --backend detectron2), or start from one of configs/, "
-            "such as configs/damage/mask_rcnn_R_50_FPN.yaml."
+            "run it with Detectron2's own programs, or start from one of configs/, such as "
+            "configs/damage/mask_rcnn_R_50_FPN.yaml."
         )
 
 

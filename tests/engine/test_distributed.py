@@ -128,7 +128,7 @@ def test_other_errors_pass_unchanged() -> None:
 
 SPAWNED = """
     import signal
-    from cardamage.engine import launching
+    from cardamage.engine import DEFAULT_TIMEOUT, launching
     from cardamage.errors import TrainingError
 
     def main(how):
@@ -146,7 +146,7 @@ SPAWNED = """
 
     def start():
         where = (2, 2, 0, f"tcp://127.0.0.1:{launching._free_port()}")
-        launching._spawn(2, (main, *where, (sys.argv[1],), launching.DEFAULT_TIMEOUT))
+        launching._spawn(2, (main, *where, (sys.argv[1],), DEFAULT_TIMEOUT))
 
     if __name__ == "__main__":
         run(start)

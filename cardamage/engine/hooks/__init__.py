@@ -9,6 +9,7 @@ from cardamage.engine.hooks.profiling import AutogradProfiler, TorchMemoryStats,
 from cardamage.engine.hooks.schedule import EMAHook, LRScheduler
 from cardamage.engine.hooks.stopping import StopOnSignal
 from cardamage.engine.hooks.writing import PeriodicWriter, PlotHook, ProgressBar
+from cardamage.engine.trainer_base import HookBase
 
 __all__ = [
     "AutogradProfiler",
@@ -16,6 +17,7 @@ __all__ = [
     "CallbackHook",
     "EMAHook",
     "EvalHook",
+    "HookBase",
     "IterationTimer",
     "LRScheduler",
     "PeriodicCheckpointer",
