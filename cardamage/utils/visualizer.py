@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from cardamage.visualization import ColorMode, VisImage, Visualizer
+from cardamage.absent import absent_names
+from cardamage.utils.colormap import random_color
+from cardamage.visualization import ColorMode, GenericMask, VisImage, Visualizer
 
-__all__ = ["ColorMode", "VisImage", "Visualizer"]
+__all__ = ["ColorMode", "GenericMask", "VisImage", "Visualizer", "random_color"]
+
+__getattr__ = absent_names(__name__)
