@@ -22,22 +22,76 @@ __all__ = ["ABSENT", "absent_names", "install_finder"]
 _ROTATED = "rotated boxes"
 _KEYPOINTS = "keypoints"
 _SCRIPTING = "TorchScript export"
+_PANOPTIC = "semantic and panoptic segmentation"
 _LAZY = "LazyConfig"
+_VOC = "Pascal VOC"
 
 # Module below cardamage -> subject -> names; "*" stands for any name, in modules that are absent as a whole.
 ABSENT: dict[str, dict[str, tuple[str, ...]]] = {
     "config": {_LAZY: ("LazyCall", "LazyConfig", "instantiate")},
     "config.lazy": {_LAZY: ("*",)},
+    "data.benchmark": {"data loader benchmark": ("*",)},
+    "data.datasets": {
+        _PANOPTIC: ("load_sem_seg", "register_coco_panoptic", "register_coco_panoptic_separated"),
+        _VOC: ("load_voc_instances", "register_pascal_voc"),
+    },
+    "data.datasets.cityscapes": {_PANOPTIC: ("load_cityscapes_semantic",)},
+    "data.datasets.cityscapes_panoptic": {_PANOPTIC: ("*",)},
+    "data.datasets.coco": {_PANOPTIC: ("load_sem_seg",)},
+    "data.datasets.coco_panoptic": {_PANOPTIC: ("*",)},
+    "data.datasets.pascal_voc": {_VOC: ("*",)},
+    "data.datasets.register_coco": {_PANOPTIC: ("register_coco_panoptic_separated",)},
+    "data.detection_utils": {_ROTATED: ("annotations_to_instances_rotated",)},
+    "data.transforms.transform": {_ROTATED: ("HFlip_rotated_box", "Resize_rotated_box")},
+    "evaluation": {
+        _PANOPTIC: ("COCOPanopticEvaluator", "CityscapesSemSegEvaluator", "SemSegEvaluator"),
+        _ROTATED: ("RotatedCOCOEvaluator",),
+        _VOC: ("PascalVOCDetectionEvaluator",),
+    },
+    "evaluation.cityscapes_evaluation": {_PANOPTIC: ("CityscapesSemSegEvaluator",)},
+    "evaluation.panoptic_evaluation": {_PANOPTIC: ("*",)},
+    "evaluation.pascal_voc_evaluation": {_VOC: ("*",)},
+    "evaluation.rotated_coco_evaluation": {_ROTATED: ("*",)},
+    "evaluation.sem_seg_evaluation": {_PANOPTIC: ("*",)},
     "export": {_SCRIPTING: ("*",)},
     "export.torchscript": {_SCRIPTING: ("*",)},
     "export.torchscript_patch": {_SCRIPTING: ("*",)},
+    "layers": {
+        _ROTATED: ("ROIAlignRotated", "batched_nms_rotated", "nms_rotated"),
+        "DeepLab": ("ASPP",),
+        "RetinaNet": ("CycleBatchNormList",),
+    },
+    "layers.aspp": {"DeepLab": ("*",)},
+    "layers.batch_norm": {"RetinaNet": ("CycleBatchNormList",)},
+    "layers.nms": {_ROTATED: ("batched_nms_rotated", "nms_rotated")},
+    "layers.roi_align_rotated": {_ROTATED: ("*",)},
+    "layers.rotated_boxes": {_ROTATED: ("*",)},
     "projects.deeplab": {"DeepLab": ("*",)},
     "projects.panoptic_deeplab": {"Panoptic-DeepLab": ("*",)},
     "projects.point_rend": {"PointRend": ("*",)},
     "projects.point_rend.point_features": {"PointRend": ("*",)},
-    "structures": {_ROTATED: ("RotatedBoxes",), _KEYPOINTS: ("Keypoints", "heatmaps_to_keypoints")},
+    "structures": {
+        _ROTATED: ("RotatedBoxes", "pairwise_iou_rotated"),
+        _KEYPOINTS: ("Keypoints", "heatmaps_to_keypoints"),
+    },
     "structures.keypoints": {_KEYPOINTS: ("*",)},
     "structures.rotated_boxes": {_ROTATED: ("*",)},
+    "utils.testing": {
+        _LAZY: ("reload_lazy_config",),
+        _SCRIPTING: (
+            "convert_scripted_instances",
+            "has_dynamic_axes",
+            "register_custom_op_onnx_export",
+            "skipIfUnsupportedMinOpsetVersion",
+            "unregister_custom_op_onnx_export",
+        ),
+    },
+    "utils.tracing": {"torch.fx tracing": ("*",)},
+    "utils.visualizer": {
+        _PANOPTIC: ("draw_panoptic_seg", "draw_panoptic_seg_predictions", "draw_sem_seg"),
+        _ROTATED: ("draw_rotated_box_with_label", "overlay_rotated_instances"),
+        _KEYPOINTS: ("draw_and_connect_keypoints",),
+    },
 }
 
 

@@ -18,7 +18,8 @@ from cardamage.config import CfgNode, validate_cfg
 from cardamage.data import prepare_datasets, resolve_num_classes
 from cardamage.errors import ConfigValueError, DataError, TrainingError
 from cardamage.utils import comm
-from cardamage.utils.env import collect_env_info, cpu_has_bfloat16, seed_all_rng
+from cardamage.utils.collect_env import collect_env_info
+from cardamage.utils.env import cpu_has_bfloat16, seed_all_rng
 from cardamage.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
 from cardamage.utils.files import atomic_write, ensure_writable_dir
 from cardamage.utils.logger import FILE_ONLY, setup_logger

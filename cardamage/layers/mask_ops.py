@@ -9,10 +9,17 @@ import torch
 
 from cardamage.structures import Boxes, RLEMasks
 
+from .mask_ops_old import pad_masks, paste_mask_in_image_old, scale_boxes
 from .mask_runs import join_runs, positions_of_changes, rle_from_positions, window_positions
 from .mask_sampling import Window, paste_windows, sample_batch, sample_window
 
-__all__ = ["encode_pasted_masks", "paste_masks_in_image"]
+__all__ = [
+    "encode_pasted_masks",
+    "pad_masks",
+    "paste_mask_in_image_old",
+    "paste_masks_in_image",
+    "scale_boxes",
+]
 
 # Pixels sampled at a time on a GPU, 4 bytes each and some copies.
 _MAX_PIXELS = 2**26

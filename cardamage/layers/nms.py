@@ -6,6 +6,8 @@ import torch
 from torchvision.ops import batched_nms as torchvision_batched_nms
 from torchvision.ops import nms
 
+from cardamage.absent import absent_names
+
 __all__ = ["batched_nms", "nms", "nms_keep_mask"]
 
 
@@ -55,3 +57,6 @@ def nms_keep_mask(
         kept = batched_nms(row_boxes[index], row_scores[index], row_groups[index], iou_threshold)
         keep[row, index[kept]] = True
     return keep
+
+
+__getattr__ = absent_names(__name__)

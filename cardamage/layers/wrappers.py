@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,13 +26,48 @@ def nonzero_tuple(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return x.nonzero(as_tuple=True)
 
 
-def cross_entropy(
-    input: torch.Tensor, target: torch.Tensor, *, reduction: str = "mean", **kwargs: Any
-) -> torch.Tensor:
-    """Return torch's cross entropy, but 0 (with a gradient) instead of NaN for the mean of nothing."""
-    if target.numel() == 0 and reduction == "mean":
-        return input.sum() * 0.0
-    return F.cross_entropy(input, target, reduction=reduction, **kwargs)
+def empty_input_loss_func_wrapper(loss_func: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Make a loss give 0 (with a gradient) instead of NaN for the mean of nothing.
+
+    Args:
+        loss_func: takes ``(input, target, reduction=..., ...)``, as torch's losses.
+
+    Returns:
+        The same, with ``reduction`` by keyword.
+    """
+
+    @functools.wraps(loss_func)
+    def wrapped(
+        input: torch.Tensor, target: torch.Tensor, *, reduction: str = "mean", **kwargs: Any
+    ) -> torch.Tensor:
+        if target.numel() == 0 and reduction == "mean":
+            return input.sum() * 0.0
+        return loss_func(input, target, reduction=reduction, **kwargs)
+
+    return wrapped
+
+
+cross_entropy = empty_input_loss_func_wrapper(F.cross_entropy)
+
+
+def shapes_to_tensor(x: Sequence[Any], device: torch.device | None = None) -> torch.Tensor:
+    """Make one vector of integers, or of 0-d tensors as sizes are while a model is traced.
+
+    Args:
+        x: the numbers.
+        device: where to put the vector; None leaves tensors where they are.
+
+    Returns:
+        An int64 vector. In a trace it depends on the tensors and holds no constant.
+    """
+    if torch.jit.is_tracing():
+        return torch.stack(list(x)).to(device=device)
+    return torch.as_tensor(x, device=device)
+
+
+def move_device_like(src: torch.Tensor, dst: torch.Tensor) -> torch.Tensor:
+    """Return ``src`` on the device of ``dst``."""
+    return src.to(dst.device)
 
 
 class Conv2d(nn.Conv2d):

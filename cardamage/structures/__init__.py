@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from cardamage.absent import absent_names
 
-from .bit_masks import BitMasks
-from .box_mode import BoxMode
-from .box_overlap import (
+from .boxes import (
+    Boxes,
+    BoxMode,
     matched_pairwise_iou,
     pairwise_intersection,
     pairwise_ioa,
     pairwise_iou,
     pairwise_point_box_distance,
 )
-from .boxes import Boxes
 from .image_list import ImageList
 from .instances import Instances
-from .polygon_masks import PolygonMasks
-from .polygons import polygon_area, polygons_to_bitmask, rasterize_polygons_within_box
-from .rle_masks import RLEMasks
+from .masks import (
+    BitMasks,
+    PolygonMasks,
+    RLEMasks,
+    ROIMasks,
+    polygon_area,
+    polygons_to_bitmask,
+    rasterize_polygons_within_box,
+)
 
 __all__ = [
     "BitMasks",
@@ -28,6 +33,7 @@ __all__ = [
     "Instances",
     "PolygonMasks",
     "RLEMasks",
+    "ROIMasks",
     "matched_pairwise_iou",
     "pairwise_intersection",
     "pairwise_ioa",

@@ -5,9 +5,12 @@ Areas are in square pixels; the arithmetic is float32, in the order of operation
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
-from .boxes import Boxes
+if TYPE_CHECKING:
+    from .boxes import Boxes
 
 
 def pairwise_intersection(boxes1: Boxes, boxes2: Boxes) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Axis-aligned boxes."""
+"""Axis-aligned boxes; with what Detectron2 has beside them in this module."""
 
 from __future__ import annotations
 
@@ -6,6 +6,25 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+
+from .box_mode import BoxMode
+from .box_overlap import (
+    matched_pairwise_iou,
+    pairwise_intersection,
+    pairwise_ioa,
+    pairwise_iou,
+    pairwise_point_box_distance,
+)
+
+__all__ = [
+    "BoxMode",
+    "Boxes",
+    "matched_pairwise_iou",
+    "pairwise_intersection",
+    "pairwise_ioa",
+    "pairwise_iou",
+    "pairwise_point_box_distance",
+]
 
 
 class Boxes:

@@ -1,22 +1,35 @@
-"""The random state and a description of the machine."""
+"""The process: its random state, torch's version, and a user's own preparations."""
 
 from __future__ import annotations
 
-import importlib.metadata
+import functools
+import importlib
+import importlib.util
 import logging
 import os
-import platform
 import random
-import sys
+from types import ModuleType
 
 import numpy as np
 import torch
-from tabulate import tabulate
+
+from cardamage.errors import TrainingError
+
+__all__ = [
+    "TORCH_VERSION",
+    "cpu_has_bfloat16",
+    "seed_all_rng",
+    "setup_custom_environment",
+    "setup_environment",
+]
 
 logger = logging.getLogger(__name__)
 
-_PACKAGES = ("torchvision", "numpy", "opencv-python-headless", "Pillow", "pycocotools", "fvcore")
+TORCH_VERSION: tuple[int, ...] = tuple(int(part) for part in torch.__version__.split(".")[:2])
+"""Major and minor version of torch."""
+
 _NUMPY_SEED_LIMIT = 2**32
+_MODULE_VARIABLE = "CARDAMAGE_ENV_MODULE"
 
 
 def seed_all_rng(seed: int | None = None) -> int:
@@ -47,40 +60,48 @@ def cpu_has_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
 
 
-def collect_env_info() -> str:
-    """Return a table of platform, package versions, processors and devices, for logs and bug reports."""
-    rows = [
-        ("platform", platform.platform()),
-        ("python", sys.version.split()[0]),
-        ("cardamage", _version("cardamage")),
-        # The module knows which CUDA it was built for, the installed package's record may not.
-        ("torch", torch.__version__),
-        *((name, _version(name)) for name in _PACKAGES),
-        ("CPU cores", str(os.cpu_count())),
-        ("CPU capability", torch.backends.cpu.get_cpu_capability()),
-        ("CPU bfloat16", "yes" if cpu_has_bfloat16() else "emulated"),
-        ("torch threads", str(torch.get_num_threads())),
-        *_gpu_rows(),
-    ]
-    return tabulate(rows)
+@functools.lru_cache(maxsize=1)
+def setup_environment() -> None:
+    """Run, once, the preparations that the environment variable ``CARDAMAGE_ENV_MODULE`` names, if it is set.
+
+    Nothing calls this by itself: importing cardamage runs nobody's code.
+
+    Raises:
+        TrainingError: see :func:`setup_custom_environment`.
+    """
+    custom_module = os.environ.get(_MODULE_VARIABLE)
+    if custom_module:
+        setup_custom_environment(custom_module)
 
 
-def _gpu_rows() -> list[tuple[str, str]]:
-    if not torch.cuda.is_available():
-        return [("GPU", "none")]
-    rows = [("CUDA", str(torch.version.cuda)), ("cuDNN", str(torch.backends.cudnn.version()))]
-    for index in range(torch.cuda.device_count()):
-        properties = torch.cuda.get_device_properties(index)
-        rows.append((f"GPU {index}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"))
-    return rows
+def setup_custom_environment(custom_module: str) -> None:
+    """Import a module of the user's and call its ``setup_environment()``.
 
+    Args:
+        custom_module: the path of a ``.py`` file, or a module's name.
 
-def _version(package: str) -> str:
-    if package == "cardamage":
-        from cardamage import __version__
-
-        return __version__
+    Raises:
+        TrainingError: there is no such module, or it has no such function.
+    """
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        read = _import_file if custom_module.endswith(".py") else importlib.import_module
+        module = read(custom_module)
+    except (FileNotFoundError, ModuleNotFoundError) as error:
+        raise TrainingError(
+            f"The environment module '{custom_module}' can't be imported: {error}."
+        ) from error
+    prepare = getattr(module, "setup_environment", None)
+    if not callable(prepare):
+        raise TrainingError(
+            f"The environment module '{custom_module}' needs a function setup_environment() of no arguments."
+        )
+    prepare()
+
+
+def _import_file(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("cardamage_environment", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

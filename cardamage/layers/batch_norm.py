@@ -7,20 +7,25 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from cardamage.absent import absent_names
+
 from .frozen_batch_norm import FrozenBatchNorm2d
+from .sync_batch_norm import NaiveSyncBatchNorm
+
+__all__ = ["FrozenBatchNorm2d", "LayerNorm", "NaiveSyncBatchNorm", "NormSpec", "get_norm"]
 
 GROUP_NORM_GROUPS = 32
 
 NormSpec = str | Callable[[int], nn.Module] | None
 
 
-class ChannelLayerNorm(nn.Module):
+class LayerNorm(nn.Module):
     """Layer normalization over the channels at each place of an (N, C, H, W) map (ConvNeXt, Liu 2022)."""
 
-    def __init__(self, num_channels: int, eps: float = 1e-6) -> None:
+    def __init__(self, normalized_shape: int, eps: float = 1e-6) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(num_channels))
-        self.bias = nn.Parameter(torch.zeros(num_channels))
+        self.weight = nn.Parameter(torch.ones(normalized_shape))
+        self.bias = nn.Parameter(torch.zeros(normalized_shape))
         self.eps = eps
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -34,13 +39,19 @@ def _group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(GROUP_NORM_GROUPS, channels)
 
 
+def _naive_by_pictures(channels: int) -> nn.Module:
+    return NaiveSyncBatchNorm(channels, stats_mode="N")
+
+
 _NORMS: dict[str, Callable[[int], nn.Module]] = {
     "BN": nn.BatchNorm2d,
     "SyncBN": nn.SyncBatchNorm,
     "nnSyncBN": nn.SyncBatchNorm,
+    "naiveSyncBN": NaiveSyncBatchNorm,
+    "naiveSyncBN_N": _naive_by_pictures,
     "FrozenBN": FrozenBatchNorm2d,
     "GN": _group_norm,
-    "LN": ChannelLayerNorm,
+    "LN": LayerNorm,
 }
 
 
@@ -48,8 +59,8 @@ def get_norm(norm: NormSpec, out_channels: int) -> nn.Module | None:
     """Make a normalization layer.
 
     Args:
-        norm: "BN", "SyncBN", "nnSyncBN", "FrozenBN", "GN" (32 groups), "LN" (over channels), a function from
-            the channel count to a module, or "" or None for no layer.
+        norm: "BN", "SyncBN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N", "FrozenBN", "GN" (32 groups), "LN"
+            (over channels), a function from the channel count to a module, or "" or None for no layer.
         out_channels: the channels it normalizes.
 
     Returns:
@@ -65,3 +76,6 @@ def get_norm(norm: NormSpec, out_channels: int) -> nn.Module | None:
     if norm not in _NORMS:
         raise ValueError(f"There is no normalization '{norm}': use one of {', '.join(_NORMS)} or ''.")
     return _NORMS[norm](out_channels)
+
+
+__getattr__ = absent_names(__name__)
