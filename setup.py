@@ -1,13 +1,28 @@
 """Packaging. Imports nothing but setuptools: installing must not depend on what is installed already."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "cardamage/__init__.py").read_text(encoding="utf-8"))
 assert VERSION is not None
+
+
+class BuildWithConfigs(build_py):
+    """Puts configs/ into the package, where ``cardamage.model_zoo`` finds it without a checkout."""
+
+    def run(self) -> None:
+        """Build the package, then copy the files; an editable install reads them where they are."""
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib, "cardamage/model_zoo/configs")
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(HERE / "configs", target)
+
 
 setup(
     name="cardamage",
@@ -17,7 +32,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["cardamage", "cardamage.*"]),
-    package_data={"cardamage": ["py.typed"]},
+    package_data={"cardamage": ["py.typed"], "cardamage.model_zoo": ["checkpoints.json"]},
+    cmdclass={"build_py": BuildWithConfigs},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.6",

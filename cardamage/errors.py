@@ -18,6 +18,8 @@ __all__ = [
     "DataError",
     "EvaluationError",
     "LaunchError",
+    "LossError",
+    "ModelZooError",
     "TrainingError",
 ]
 
@@ -58,8 +60,16 @@ class TrainingError(CardamageError, RuntimeError):
     """A training run that can't go on."""
 
 
+class LossError(TrainingError, FloatingPointError):
+    """A loss that is not finite; ``FloatingPointError`` is what Detectron2 raises then."""
+
+
 class LaunchError(CardamageError, RuntimeError):
     """Processes or devices that can't be started as asked."""
+
+
+class ModelZooError(ConfigError, RuntimeError):
+    """A name that the model zoo has no config or no weights for."""
 
 
 class AbsentError(CardamageError, NotImplementedError):
