@@ -25,6 +25,7 @@ _HOMES: dict[str, str] = {
     "get_detection_dataset_dicts": ".build",
     "image_size": ".image_io",
     "load_coco_json": ".datasets",
+    "load_proposals_into_dataset": ".proposals",
     "prepare_datasets": ".prepare",
     "print_instances_class_histogram": ".build",
     "read_image": ".image_io",

@@ -12,6 +12,7 @@ from cardamage.config import CfgNode, configurable
 from cardamage.data.common import DatasetFromList, MapDataset, ToIterableDataset
 from cardamage.data.dataset_mapper import DatasetMapper, check_segmentations
 from cardamage.data.loaders import InferenceLoader, StreamLoader, TrainLoader, trivial_batch_collator
+from cardamage.data.proposals import load_proposals_into_dataset
 from cardamage.data.samplers import (
     InferenceSampler,
     PositionedBatchSampler,
@@ -35,6 +36,7 @@ __all__ = [
     "filter_images_with_few_keypoints",
     "filter_images_with_only_crowd_annotations",
     "get_detection_dataset_dicts",
+    "load_proposals_into_dataset",
     "print_instances_class_histogram",
     "trivial_batch_collator",
     "worker_init_reset_seed",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy as copy_module
+import copyreg
 import logging
 import pickle
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,16 @@ from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 
 from cardamage.data.samplers.grouped_batch_sampler import group_stream
 from cardamage.errors import DataError
+from cardamage.utils.serialize import PicklableWrapper
 
-__all__ = ["AspectRatioGroupedDataset", "DatasetFromList", "MapDataset", "ToIterableDataset", "aspect_groups"]
+__all__ = [
+    "AspectRatioGroupedDataset",
+    "DatasetFromList",
+    "MapDataset",
+    "ToIterableDataset",
+    "aspect_groups",
+    "set_default_dataset_from_list_serialize_method",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +70,32 @@ class _SerializedList:
         return pickle.loads(self._bytes[begin : int(self._ends[place])].numpy().data)
 
 
+Storage = Callable[[Sequence[Any]], Any]
+_default_storage: Storage = _SerializedList
+
+
+@contextlib.contextmanager
+def set_default_dataset_from_list_serialize_method(new: Storage) -> Iterator[None]:
+    """Let every :class:`DatasetFromList` made within keep its items in another way.
+
+    Args:
+        new: from a list to a list-like object; used where ``serialize`` is True.
+
+    Yields:
+        Nothing.
+    """
+    global _default_storage
+    before, _default_storage = _default_storage, new
+    try:
+        yield
+    finally:
+        _default_storage = before
+
+
 class DatasetFromList(Dataset[Any]):
     """A list as a torch dataset."""
 
-    def __init__(
-        self, lst: Sequence[Any], copy: bool = True, serialize: bool | Callable[[Sequence[Any]], Any] = True
-    ) -> None:
+    def __init__(self, lst: Sequence[Any], copy: bool = True, serialize: bool | Storage = True) -> None:
         """Wrap the list.
 
         Args:
@@ -82,7 +112,7 @@ class DatasetFromList(Dataset[Any]):
             raise TypeError(f"serialize must be a bool or a function; got {serialize!r}.")
         self.aspect_groups = aspect_groups(lst)
         self._copy = copy and serialize is False
-        store = _SerializedList if serialize is True else serialize
+        store = _default_storage if serialize is True else serialize
         self._lst: Any = store(lst) if callable(store) else lst
 
     def __len__(self) -> int:
@@ -90,6 +120,15 @@ class DatasetFromList(Dataset[Any]):
 
     def __getitem__(self, idx: int) -> Any:
         return copy_module.deepcopy(self._lst[idx]) if self._copy else self._lst[idx]
+
+
+def _portable(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The function itself, or where pickle can't send it to another process, what stands for it."""
+    try:
+        pickle.dumps(function)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return PicklableWrapper(function)
+    return function
 
 
 class _MapIterableDataset(IterableDataset[Any]):
@@ -104,6 +143,9 @@ class _MapIterableDataset(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return (item for item in map(self._map_func, self._dataset) if item is not None)
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return _MapIterableDataset, (self._dataset, _portable(self._map_func))
 
 
 class MapDataset(Dataset[Any]):
@@ -129,8 +171,10 @@ class MapDataset(Dataset[Any]):
         self._dataset = dataset
         self._map_func = map_func
 
-    def __getnewargs__(self) -> tuple[Any, Callable[[Any], Any]]:
-        return self._dataset, self._map_func
+    def __reduce__(self) -> tuple[Any, ...]:
+        function = _portable(self._map_func)
+        made_from = (type(self), self._dataset, function)
+        return copyreg.__newobj__, made_from, {**vars(self), "_map_func": function}  # type: ignore[attr-defined]
 
     @property
     def aspect_groups(self) -> np.ndarray | None:
@@ -204,7 +248,10 @@ class ToIterableDataset(IterableDataset[Any]):
 
 
 class AspectRatioGroupedDataset(IterableDataset[list[Any]]):
-    """Batches of samples of one shape each, wide or high, from a stream of mapped samples."""
+    """Batches of samples of one shape each, wide or high, from a stream of mapped samples.
+
+    Unfinished batches stay for the next iteration.
+    """
 
     def __init__(self, dataset: Iterable[Any], batch_size: int) -> None:
         """Wrap the stream.
@@ -215,6 +262,21 @@ class AspectRatioGroupedDataset(IterableDataset[list[Any]]):
         """
         self.dataset = dataset
         self.batch_size = batch_size
+        self._waiting: dict[Hashable, list[Any]] = {}
+
+    @property
+    def _buckets(self) -> list[list[Any]]:
+        """The unfinished batches, under the name by which Detectron2's users look at them."""
+        return list(self._waiting.values())
 
     def __iter__(self) -> Iterator[list[Any]]:
-        return group_stream(self.dataset, lambda item: item["width"] > item["height"], self.batch_size)
+        return group_stream(self.dataset, is_wide, self.batch_size, self._waiting)
+
+
+def is_wide(item: Mapping[str, Any]) -> bool:
+    """Tell whether an image is wider than high.
+
+    Args:
+        item: has "width" and "height" in pixels.
+    """
+    return item["width"] > item["height"]

@@ -36,6 +36,8 @@ class DatasetMapper:
         use_instance_mask: bool = False,
         use_keypoint: bool = False,
         instance_mask_format: str = "polygon",
+        keypoint_hflip_indices: Sequence[int] | np.ndarray | None = None,
+        precomputed_proposal_topk: int | None = None,
         recompute_boxes: bool = False,
     ) -> None:
         """Set what the mapper does.
@@ -47,6 +49,9 @@ class DatasetMapper:
             use_instance_mask: give masks.
             use_keypoint: must be False; keypoints are not supported.
             instance_mask_format: "polygon" or "bitmask".
+            keypoint_hflip_indices: for mappers that carry keypoints along, see
+                :func:`cardamage.data.detection_utils.transform_instance_annotations`.
+            precomputed_proposal_topk: give the dataset's proposals, so many of each image; None gives none.
             recompute_boxes: take boxes from the masks after augmentation: tight also where a crop cut an
                 object.
 
@@ -62,6 +67,9 @@ class DatasetMapper:
         self.image_format = image_format
         self.use_instance_mask = use_instance_mask
         self.instance_mask_format = instance_mask_format
+        self.use_keypoint = use_keypoint
+        self.keypoint_hflip_indices = keypoint_hflip_indices
+        self.proposal_topk = precomputed_proposal_topk
         self.recompute_boxes = recompute_boxes
         logger.info("Augmentations in %s: %s", "training" if is_train else "inference", list(augmentations))
 
@@ -70,7 +78,8 @@ class DatasetMapper:
         """Read the arguments off a config.
 
         Args:
-            cfg: INPUT, MODEL.MASK_ON and MODEL.KEYPOINT_ON are read.
+            cfg: INPUT, MODEL.MASK_ON, MODEL.KEYPOINT_ON, MODEL.LOAD_PROPOSALS and
+                DATASETS.PRECOMPUTED_PROPOSAL_TOPK_* are read.
             is_train: training or inference.
 
         Returns:
@@ -82,6 +91,7 @@ class DatasetMapper:
             crop = T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE)
             crop.check_size()
             augs.insert(0, crop)
+        limit = "PRECOMPUTED_PROPOSAL_TOPK_TRAIN" if is_train else "PRECOMPUTED_PROPOSAL_TOPK_TEST"
         return {
             "is_train": is_train,
             "augmentations": augs,
@@ -89,6 +99,7 @@ class DatasetMapper:
             "use_instance_mask": cfg.MODEL.MASK_ON,
             "instance_mask_format": cfg.INPUT.MASK_FORMAT,
             "use_keypoint": cfg.MODEL.KEYPOINT_ON,
+            "precomputed_proposal_topk": cfg.DATASETS[limit] if cfg.MODEL.LOAD_PROPOSALS else None,
             "recompute_boxes": cropping and cfg.MODEL.MASK_ON,
         }
 
@@ -113,6 +124,10 @@ class DatasetMapper:
         transforms = self.augmentations(aug_input)
         # Tensors pass between processes through shared memory; arrays would be pickled.
         record["image"] = torch.from_numpy(np.array(aug_input.image.transpose(2, 0, 1), order="C"))
+        if self.proposal_topk is not None:
+            utils.transform_proposals(
+                record, aug_input.image.shape[:2], transforms, proposal_topk=self.proposal_topk
+            )
         if self.is_train and annotations is not None:
             record["annotations"] = [dict(annotation) for annotation in annotations]
             self._transform_annotations(record, transforms, aug_input.image.shape[:2])
@@ -125,8 +140,8 @@ class DatasetMapper:
         annotations = [anno for anno in dataset_dict.pop("annotations") if not anno.get("iscrowd", 0)]
         if self.use_instance_mask:
             check_segmentations(dataset_dict, annotations)
-        else:
-            annotations = [{k: v for k, v in anno.items() if k != "segmentation"} for anno in annotations]
+        unused = {"keypoints"} if self.use_instance_mask else {"keypoints", "segmentation"}
+        annotations = [{k: v for k, v in anno.items() if k not in unused} for anno in annotations]
         try:
             moved = [utils.transform_instance_annotations(a, transforms, image_shape) for a in annotations]
             instances = utils.annotations_to_instances(moved, image_shape, self.instance_mask_format)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from cardamage.data.common import is_wide
 from cardamage.data.samplers.grouped_batch_sampler import PositionedBatchSampler, SamplePosition, group_stream
 from cardamage.data.seeding import seeded, worker_init_reset_seed
 from cardamage.errors import CardamageError, DataError
@@ -257,9 +258,7 @@ class StreamLoader(_Resumable, IterableDataset[Any]):
         stream = iter(self._loader)
         if not self._grouping:
             return stream
-        return map(
-            self._collate, group_stream(stream, lambda item: item["width"] > item["height"], self.batch_size)
-        )
+        return map(self._collate, group_stream(stream, is_wide, self.batch_size))
 
 
 def _only(batch: list[Any]) -> Any:

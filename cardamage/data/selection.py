@@ -12,8 +12,9 @@ from tabulate import tabulate
 from torch.utils.data import ConcatDataset, Dataset
 
 from cardamage.catalog import DatasetCatalog, MetadataCatalog
-from cardamage.data.detection_utils import check_metadata_consistency
+from cardamage.data.consistency import check_metadata_consistency
 from cardamage.data.image_checks import check_new_images
+from cardamage.data.proposals import load_proposals_into_dataset
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.utils.logger import log_first_n
 
@@ -122,7 +123,8 @@ def get_detection_dataset_dicts(
         names: registered or ad-hoc names.
         filter_empty: leave out images without annotations.
         min_keypoints: leave out images with fewer visible keypoints; 0 for none.
-        proposal_files: not supported, must be None or empty.
+        proposal_files: files of precomputed proposals, one for each name; see
+            :func:`load_proposals_into_dataset`.
         check_consistency: check that the datasets have the same classes, and log their histogram.
         look_at_images: check every image file that this process has not found good already, see
             :func:`cardamage.data.check_images`.
@@ -132,21 +134,26 @@ def get_detection_dataset_dicts(
 
     Raises:
         DataError: If a dataset is empty, classes differ, nothing is left, or files can't be used.
-        ConfigValueError: If no name or proposal files are given.
+        ConfigValueError: If no name is given, or another number of proposal files.
     """
     names = [names] if isinstance(names, str) else list(names)
     if not names:
         raise ConfigValueError(
             "No dataset is named; set DATASETS.TRAIN and DATASETS.TEST to one or more names."
         )
-    if proposal_files:
-        raise ConfigValueError("Precomputed proposals are not supported; set MODEL.LOAD_PROPOSALS to False.")
+    if proposal_files is not None and len(proposal_files) != len(names):
+        raise ConfigValueError(
+            f"DATASETS.PROPOSAL_FILES_TRAIN and _TEST need one file for each dataset: there are {len(names)} "
+            f"datasets and {len(proposal_files)} proposal files."
+        )
     loaded: list[Any] = [DatasetCatalog.get(name) for name in names]
     if isinstance(loaded[0], Dataset):
         return ConcatDataset(loaded) if len(loaded) > 1 else loaded[0]
     for name, records in zip(names, loaded, strict=True):
         if not records:
             raise DataError(f"The dataset '{name}' has no images; check its path and annotation file.")
+    for records, proposal_file in zip(loaded, proposal_files or (), strict=False):
+        load_proposals_into_dataset(records, proposal_file)
     records = list(itertools.chain.from_iterable(loaded))
     has_instances = "annotations" in records[0]
     if filter_empty and has_instances:

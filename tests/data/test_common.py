@@ -17,6 +17,7 @@ from cardamage.data.common import (
     MapDataset,
     ToIterableDataset,
     aspect_groups,
+    set_default_dataset_from_list_serialize_method,
 )
 from cardamage.errors import DataError
 
@@ -134,3 +135,23 @@ def test_mapped_samples_are_grouped_by_shape() -> None:
     samples = [{"width": w, "height": h, "n": n} for n, (w, h) in enumerate(shapes)]
     batches = [[sample["n"] for sample in batch] for batch in AspectRatioGroupedDataset(samples, 2)]
     assert batches == [[0, 2], [1, 3]]
+
+
+def test_unfinished_batches_wait_for_the_next_iteration() -> None:
+    grouped = AspectRatioGroupedDataset([{"width": 2, "height": 1}, {"width": 1, "height": 2}] * 2, 3)
+    assert list(grouped) == []
+    assert [len(bucket) for bucket in grouped._buckets] == [2, 2]
+    assert [len(batch) for batch in grouped] == [3, 3]
+
+
+def test_the_storage_of_lists_can_be_set_for_a_while() -> None:
+    with set_default_dataset_from_list_serialize_method(tuple):
+        assert isinstance(DatasetFromList([1, 2])._lst, tuple)
+        assert DatasetFromList([1, 2], serialize=False)._lst == [1, 2]
+    assert not isinstance(DatasetFromList([1, 2])._lst, tuple)
+
+
+def test_a_mapper_that_pickle_can_not_send_needs_cloudpickle() -> None:
+    pytest.importorskip("cloudpickle")
+    copied = pickle.loads(pickle.dumps(MapDataset(DatasetFromList([1, 2, 3]), lambda x: 2 * x)))
+    assert [copied[i] for i in range(3)] == [2, 4, 6]

@@ -177,3 +177,36 @@ def test_what_is_not_supported_is_said() -> None:
         _mapper(use_instance_mask=False, recompute_boxes=True)
     with pytest.raises(ConfigValueError, match="Keypoints are not supported"):
         _mapper(use_keypoint=True)
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+def test_proposals_move_with_the_image(record: dict[str, Any], is_train: bool) -> None:
+    boxes = np.array([[0, 0, 10, 20], [30, 5, 90, 20], [50, 0, 50, 10], [1, 2, 3, 4]], np.float32)
+    record |= {"proposal_boxes": boxes, "proposal_objectness_logits": np.array([4.0, 3, 2, 1])}
+    record["proposal_bbox_mode"] = BoxMode.XYXY_ABS
+    mapper = DatasetMapper(
+        is_train,
+        augmentations=[T.HFlipTransform(60), T.ResizeTransform(40, 60, 20, 120)],
+        image_format="BGR",
+        precomputed_proposal_topk=2,
+    )
+    sample = mapper(record)
+    assert not [key for key in sample if key.startswith("proposal_")]
+    proposals = sample["proposals"]
+    # x -> 2 (60 - x), y -> y / 2, cut to the image; the one without width is left out, then two are kept.
+    assert proposals.proposal_boxes.tensor.tolist() == [[100, 0, 120, 10], [0, 2.5, 60, 10]]
+    assert proposals.objectness_logits.tolist() == [4, 3]
+    assert proposals.image_size == (20, 120)
+
+
+def test_proposals_are_wanted_where_the_config_says_so() -> None:
+    cfg = get_cfg()
+    assert DatasetMapper(cfg, True).proposal_topk is None
+    cfg.MODEL.LOAD_PROPOSALS = True
+    assert (DatasetMapper(cfg, True).proposal_topk, DatasetMapper(cfg, False).proposal_topk) == (2000, 1000)
+
+
+def test_keypoints_are_left_behind(record: dict[str, Any]) -> None:
+    record["annotations"][0]["keypoints"] = [1, 2, 2] * 17
+    sample = _mapper(T.HFlipTransform(60))(record)
+    assert set(sample["instances"].get_fields()) == {"gt_boxes", "gt_classes", "gt_masks"}

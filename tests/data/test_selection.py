@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,9 +106,20 @@ def test_what_can_not_be_used_is_named(names: Any, error: type[Exception], sente
         selection.get_detection_dataset_dicts(names)
 
 
-def test_proposal_files_are_not_supported() -> None:
-    with pytest.raises(ConfigValueError, match="MODEL.LOAD_PROPOSALS to False"):
-        selection.get_detection_dataset_dicts("sel_a", proposal_files=["x.pkl"])
+def test_each_dataset_has_its_proposal_file(tmp_path: Path) -> None:
+    DatasetCatalog["sel_a"] = lambda: [dict(record) for record in SETS["sel_a"]]
+    DatasetCatalog["sel_b"] = lambda: [dict(record) for record in SETS["sel_b"]]
+    files = []
+    for name in ("sel_a", "sel_b"):
+        ids = [record["image_id"] for record in SETS[name]]
+        boxes = [np.full((2, 4), i, np.float32) for i in range(len(ids))]
+        content = {"ids": ids, "boxes": boxes, "objectness_logits": [np.array([0.0, 1.0])] * len(ids)}
+        files.append(tmp_path / f"{name}.pkl")
+        files[-1].write_bytes(pickle.dumps(content))
+    records = selection.get_detection_dataset_dicts(["sel_a", "sel_b"], proposal_files=files)
+    assert [(r["file_name"], r["proposal_boxes"][0, 0]) for r in records] == [("1.png", 0), ("4.png", 0)]
+    with pytest.raises(ConfigValueError, match="2 datasets and 1 proposal files"):
+        selection.get_detection_dataset_dicts(["sel_a", "sel_b"], proposal_files=files[:1])
 
 
 def test_image_files_are_looked_at_once(tmp_path: Path) -> None:

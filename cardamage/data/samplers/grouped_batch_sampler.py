@@ -24,7 +24,10 @@ class SamplePosition(NamedTuple):
 
 
 def group_stream(
-    stream: Iterable[Item], key: Callable[[Item], Hashable], batch_size: int
+    stream: Iterable[Item],
+    key: Callable[[Item], Hashable],
+    batch_size: int,
+    waiting: dict[Hashable, list[Item]] | None = None,
 ) -> Iterator[list[Item]]:
     """Collect items of equal key into batches; a batch comes out when its last item has come in.
 
@@ -32,11 +35,13 @@ def group_stream(
         stream: any items, possibly without end.
         key: gives an item's group.
         batch_size: items in a batch.
+        waiting: unfinished batches to go on with, by group; they are left in it.
 
     Yields:
-        Lists of ``batch_size`` items. What is left in unfinished batches when the stream ends is dropped.
+        Lists of ``batch_size`` items. What is left in unfinished batches when the stream ends is dropped
+        unless ``waiting`` is given.
     """
-    waiting: dict[Hashable, list[Item]] = {}
+    waiting = {} if waiting is None else waiting
     for item in stream:
         group = waiting.setdefault(key(item), [])
         group.append(item)
