@@ -48,7 +48,7 @@ class DataError(CardamageError, ValueError, AssertionError):
     """An annotation file, image or dataset name that can't be used."""
 
 
-class CheckpointError(CardamageError, RuntimeError):
+class CheckpointError(CardamageError, RuntimeError, ValueError):
     """A weights file that can't be read, or that doesn't fit the model."""
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from fvcore.common.checkpoint import Checkpointer as _FvcoreCheckpointer
-from fvcore.common.checkpoint import _IncompatibleKeys
-from tabulate import tabulate
+from fvcore.common.checkpoint import _filter_reused_missing_keys, _IncompatibleKeys
 from torch import nn
 
+from cardamage.checkpoint.name_table import fold_names, mismatch_table
 from cardamage.checkpoint.reading import read_checkpoint
 from cardamage.errors import CheckpointError
 from cardamage.utils.files import atomic_write
@@ -253,22 +253,25 @@ class Checkpointer(_FvcoreCheckpointer):
 
     def _report(self, incompatible: _IncompatibleKeys, path: str, strict: bool) -> None:
         """Log, or refuse, what of the file and the model didn't match."""
-        rows: list[tuple[str, Any, Any]] = [
-            (name, tuple(saved), tuple(own)) for name, saved, own in incompatible.incorrect_shapes
-        ]
-        wrong = {row[0] for row in rows}
-        missing = [name for name in incompatible.missing_keys if name not in wrong]
-        rows += [(name, "-", tuple(self.model.state_dict()[name].shape)) for name in missing]
+        misfits = incompatible.incorrect_shapes
+        rows: dict[str, tuple[Any, Any]] = {name: (tuple(saved), tuple(own)) for name, saved, own in misfits}
+        own_state = self.model.state_dict()
+        for name in _filter_reused_missing_keys(self.model, incompatible.missing_keys):
+            rows.setdefault(name, ("-", tuple(own_state[name].shape)))
         if strict and rows:
-            names = ", ".join(name for name, *_ in rows[:3]) + (" ..." if len(rows) > 3 else "")
+            names = fold_names(name for name, *_ in misfits) + fold_names(
+                rows.keys() - {m[0] for m in misfits}
+            )
+            listed = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
             raise CheckpointError(
-                f"The weights file '{path}' doesn't fit the model: {len(rows)} parameters differ ({names}). "
+                f"The weights file '{path}' doesn't fit the model: {len(rows)} parameters differ ({listed}). "
                 "Use the config it was trained with."
             )
-        rows += [(name, "unused", "-") for name in incompatible.unexpected_keys]
+        rows.update((name, ("unused", "-")) for name in incompatible.unexpected_keys)
         if rows:
-            table = tabulate(rows, headers=["parameter", "in the file", "in the model"], tablefmt="github")
-            self.logger.warning("Weights of '%s' that the model doesn't share:\n%s", path, table)
+            self.logger.warning(
+                "Weights of '%s' that the model doesn't share:\n%s", path, mismatch_table(rows)
+            )
 
 
 def _shapes(named: Iterable[tuple[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from cardamage.checkpoint.classes import (
     is_class_predictor,
     num_classes_of,
 )
+from cardamage.checkpoint.fitting import HEURISTICS, fit_weights
+from cardamage.checkpoint.trunk import heads_without_weights, is_classifier, parts_of
 from cardamage.errors import CheckpointError
 from cardamage.utils import comm
 
@@ -25,12 +28,19 @@ __all__ = ["DetectionCheckpointer"]
 _OPTIONAL = ("pixel_mean", "pixel_std")
 _DERIVED = ("anchor_generator.cell_anchors", "num_batches_tracked")
 
+_QUERY = re.compile(rf"[?&]{HEURISTICS}=(True|False)$")
+
 
 class DetectionCheckpointer(Checkpointer):
-    """A :class:`Checkpointer` that knows about classes and ranks.
+    """A :class:`Checkpointer` that knows about names, classes and ranks.
+
+    Weights of Caffe2 (Detectron 1, MSRA), torchvision and timm are renamed. So are those of a file that says
+    ``matching_heuristics``, that is loaded as ``FILE?matching_heuristics=True``, or that shares no name with
+    the model: a parameter then takes the longest name that its own ends with. The log shows what went where.
 
     Where the file and the model count different classes, the class predictors start fresh when only weights
-    are loaded, and it is an error when a training is resumed or a model evaluated. Process 0 saves; all load.
+    are loaded, and it is an error when a training is resumed or a model evaluated. A file with a trunk alone
+    leaves the heads fresh. Process 0 saves; all load.
     """
 
     def __init__(
@@ -56,6 +66,21 @@ class DetectionCheckpointer(Checkpointer):
         self.thing_classes = list(thing_classes or [])
         self.extra_data["cardamage"] = {"version": __version__, "thing_classes": self.thing_classes}
 
+    def read(self, path: str) -> dict[str, Any]:
+        """Return the entries of a file or URL, among them ``model``, and load nothing.
+
+        Args:
+            path: the file or URL; ``?matching_heuristics=True`` at its end becomes an entry.
+
+        Raises:
+            CheckpointError: if it can't be read.
+        """
+        query = _QUERY.search(path)
+        checkpoint = super().read(path[: query.start()] if query else path)
+        if query:
+            checkpoint[HEURISTICS] = query[1] == "True"
+        return checkpoint
+
     def _load_file(self, f: str) -> dict[str, Any]:
         """Read the file that process 0 reads; a rank that can't see it says so on all ranks."""
         f = comm.all_gather(f)[0]
@@ -75,6 +100,7 @@ class DetectionCheckpointer(Checkpointer):
     def _restore(
         self, checkpoint: dict[str, Any], path: str, wanted: list[str], strict: bool
     ) -> dict[str, Any]:
+        checkpoint["model"] = fit_weights(checkpoint, self.model, path)
         saved, own = num_classes_of(checkpoint["model"]), num_classes_of(self.model.state_dict())
         if saved is not None and own is not None and saved != own:
             if strict:
@@ -92,6 +118,16 @@ class DetectionCheckpointer(Checkpointer):
         check_class_names(checkpoint_thing_classes(checkpoint), self.thing_classes, path, strict=strict)
         return super()._restore(checkpoint, path, wanted, strict)
 
+    def _report(self, incompatible: _IncompatibleKeys, path: str, strict: bool) -> None:
+        names = self.model.state_dict().keys()
+        fresh = [] if strict else heads_without_weights(names, incompatible.missing_keys)
+        if fresh:
+            loaded = set(names).difference(incompatible.missing_keys)
+            parts = ", ".join(parts_of(fresh, loaded))
+            self.logger.info("The weights file '%s' holds a trunk: the heads start fresh (%s).", path, parts)
+        missing = [name for name in incompatible.missing_keys if name not in set(fresh)]
+        super()._report(incompatible._replace(missing_keys=missing), path, strict)
+
     def _load_model(self, checkpoint: Any) -> _IncompatibleKeys:
         classes_differ = num_classes_of(checkpoint["model"]) != num_classes_of(self.model.state_dict())
         result = super()._load_model(checkpoint)
@@ -106,7 +142,9 @@ class DetectionCheckpointer(Checkpointer):
             unexpected_keys=[
                 name
                 for name in result.unexpected_keys
-                if name not in _OPTIONAL and not any(part in name for part in _DERIVED)
+                if name not in _OPTIONAL
+                and not any(part in name for part in _DERIVED)
+                and not is_classifier(name)
             ],
             incorrect_shapes=[
                 item
