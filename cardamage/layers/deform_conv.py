@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
@@ -11,25 +10,44 @@ from torchvision.ops import DeformConv2d
 
 __all__ = ["DeformConv", "ModulatedDeformConv"]
 
+_Size = int | tuple[int, int]
+
 
 class _DeformableBase(DeformConv2d):
-    """What both kinds share: torch's convolution arguments, a normalization and an activation."""
+    """What both kinds share: a normalization and an activation behind torchvision's layer."""
 
     def __init__(
         self,
-        *args: Any,
-        deformable_groups: int = 1,
-        norm: nn.Module | None = None,
-        activation: Callable[[torch.Tensor], torch.Tensor] | None = None,
-        **kwargs: Any,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: _Size,
+        stride: _Size,
+        padding: _Size,
+        dilation: _Size,
+        groups: int,
+        deformable_groups: int,
+        bias: bool,
+        norm: nn.Module | None,
+        activation: Callable[[torch.Tensor], torch.Tensor] | None,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
         self.deformable_groups = deformable_groups
         self.norm = norm
         self.activation = activation
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew, once: so a seed gives the weights it gives in Detectron2."""
         nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
         if self.bias is not None:
             nn.init.zeros_(self.bias)
+
+    __repr__ = nn.Module.__repr__
+
+    def extra_repr(self) -> str:
+        """Describe the layer in one line."""
+        names = "in_channels out_channels kernel_size stride padding dilation groups deformable_groups"
+        values = [f"{name}={getattr(self, name)}" for name in names.split()]
+        return ", ".join([*values, f"bias={self.bias is not None}"])
 
     def _run(self, x: torch.Tensor, offset: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         self._check_channels("offset", offset, 2)
@@ -49,15 +67,48 @@ class _DeformableBase(DeformConv2d):
 class DeformConv(_DeformableBase):
     """A convolution that samples its input at learned offsets."""
 
-    def __init__(self, *args: Any, bias: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: _Size,
+        stride: _Size = 1,
+        padding: _Size = 0,
+        dilation: _Size = 1,
+        groups: int = 1,
+        deformable_groups: int = 1,
+        bias: bool = False,
+        norm: nn.Module | None = None,
+        activation: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
         """Take ``torch.nn.Conv2d``'s arguments and three more.
 
         Args:
-            *args: torch's.
+            in_channels: of the input.
+            out_channels: of the output.
+            kernel_size: one number or (height, width), as the next three.
+            stride: see torch.
+            padding: zeros around the input.
+            dilation: see torch.
+            groups: see torch.
+            deformable_groups: how many groups of input channels have offsets of their own.
             bias: whether to add a bias.
-            **kwargs: torch's, and ``deformable_groups``, ``norm`` (a module) and ``activation`` (a function).
+            norm: a module applied to the output.
+            activation: a function applied after ``norm``.
         """
-        super().__init__(*args, bias=bias, **kwargs)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            deformable_groups,
+            bias,
+            norm,
+            activation,
+        )
 
     def forward(self, x: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
         """Map (N, C, H, W) with offsets (N, 2 * deformable_groups * kh * kw, H', W'), y before x.
@@ -71,15 +122,50 @@ class DeformConv(_DeformableBase):
 class ModulatedDeformConv(_DeformableBase):
     """A convolution that samples its input at learned offsets with learned weights."""
 
-    def __init__(self, *args: Any, bias: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: _Size,
+        stride: _Size = 1,
+        padding: _Size = 0,
+        dilation: _Size = 1,
+        groups: int = 1,
+        deformable_groups: int = 1,
+        bias: bool = True,
+        norm: nn.Module | None = None,
+        activation: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
         """Take ``torch.nn.Conv2d``'s arguments and three more.
 
         Args:
-            *args: torch's.
+            in_channels: of the input.
+            out_channels: of the output.
+            kernel_size: one number or (height, width), as the next three.
+            stride: see torch.
+            padding: zeros around the input.
+            dilation: see torch.
+            groups: see torch.
+            deformable_groups: how many groups of input channels have offsets of their own.
             bias: whether to add a bias.
-            **kwargs: torch's, and ``deformable_groups``, ``norm`` (a module) and ``activation`` (a function).
+            norm: a module applied to the output.
+            activation: a function applied after ``norm``.
         """
-        super().__init__(*args, bias=bias, **kwargs)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            deformable_groups,
+            bias,
+            norm,
+            activation,
+        )
+        # As given, one number or two: Detectron2 shows them so.
+        self.stride, self.padding, self.dilation = stride, padding, dilation
 
     def forward(self, x: torch.Tensor, offset: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Map (N, C, H, W) with offsets as :class:`DeformConv` and weights of half as many channels.

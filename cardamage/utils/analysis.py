@@ -102,8 +102,7 @@ def find_unused_parameters(model: nn.Module, inputs: Any) -> list[str]:
         raise ValueError("Unused parameters show in training only: call model.train() first.")
     model.zero_grad(set_to_none=True)
     losses = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
-    total = sum(losses.values()) if isinstance(losses, Mapping) else losses
-    total.backward()
+    torch.autograd.backward(list(losses.values()) if isinstance(losses, Mapping) else losses)
     unused = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     model.zero_grad(set_to_none=True)
     return unused

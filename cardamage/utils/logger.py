@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import sys
@@ -75,20 +76,34 @@ class LogFileHandler(logging.FileHandler):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Short lines, coloured on a terminal, with the level named from WARNING up."""
+    """Short lines, coloured on a terminal, with the level named from WARNING up.
 
-    def __init__(self, color: bool) -> None:
+    Args:
+        color: use the terminal's colours.
+        root: a logger's name to abbreviate.
+        abbreviation: what to show for it in its own and its children's lines.
+    """
+
+    def __init__(self, color: bool, root: str = "", abbreviation: str = "") -> None:
         super().__init__(_CONSOLE_FORMAT, datefmt=_DATE)
         self._color = color
+        self._root, self._abbreviation = root, abbreviation
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's own name)
         """Return the line, without the traceback."""
-        head, _, message = super().formatMessage(record).partition("]: ")
+        head, _, message = super().formatMessage(self._abbreviate(record)).partition("]: ")
         level = f"{record.levelname}: " if record.levelno >= logging.WARNING else ""
         if not self._color:
             return f"{head}]: {level}{message}"
         tint = _RED if record.levelno >= logging.ERROR else _YELLOW
         return f"{_GREEN}{head}]:{_PLAIN} {tint if level else ''}{level}{_PLAIN if level else ''}{message}"
+
+    def _abbreviate(self, record: logging.LogRecord) -> logging.LogRecord:
+        if self._root == self._abbreviation or not record.name.startswith(f"{self._root}."):
+            return record
+        short = copy.copy(record)  # other handlers show the whole name
+        short.name = f"{self._abbreviation}{record.name[len(self._root) :]}".lstrip(".")
+        return short
 
 
 def setup_logger(
@@ -97,6 +112,8 @@ def setup_logger(
     *,
     color: bool | None = None,
     name: str = ROOT,
+    abbrev_name: str | None = None,
+    enable_propagation: bool = False,
     configure_stdout: bool = True,
 ) -> logging.Logger:
     """Send a logger's lines to the console (process 0 only) and to a file. Calling it again changes nothing.
@@ -106,20 +123,23 @@ def setup_logger(
         distributed_rank: processes above 0 write ``log.txt.rank<N>``.
         color: colour the console's lines; None does so on a terminal.
         name: the logger; its children's lines are included.
+        abbrev_name: what the console shows in the name's stead, "" for nothing; None for the name itself.
+        enable_propagation: whether to pass lines on to the logger's parents too.
         configure_stdout: whether to write to the console at all.
 
     Returns:
-        The logger, at level DEBUG, not passing lines on to its parents.
+        The logger, at level DEBUG.
 
     Raises:
         OSError: the file can't be opened.
     """
     logger = logging.getLogger(name)
     logger.setLevel(logging.DEBUG)
-    logger.propagate = False
+    logger.propagate = enable_propagation
     if configure_stdout and distributed_rank == 0 and not any(_is_console(h) for h in logger.handlers):
         console = TqdmHandler(logging.DEBUG)
-        console.setFormatter(ConsoleFormatter(sys.stdout.isatty() if color is None else color))
+        color = sys.stdout.isatty() if color is None else color
+        console.setFormatter(ConsoleFormatter(color, name, name if abbrev_name is None else abbrev_name))
         if sys.stdout.isatty():
             console.addFilter(lambda record: not (getattr(record, "file_only", False) and _has_file(logger)))
         logger.addHandler(console)
@@ -216,3 +236,10 @@ def create_small_table(small_dict: Mapping[str, Any]) -> str:
         stralign="center",
         numalign="center",
     )
+
+
+def _log_api_usage(identifier: str) -> None:
+    """Tell torch's usage hook, which does nothing unless a site installs one, that a part is used."""
+    import torch
+
+    torch._C._log_api_usage_once(f"{ROOT}.{identifier}")

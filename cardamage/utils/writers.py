@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -150,7 +151,6 @@ class TensorboardXWriter(EventWriter):
         self._arguments = {"log_dir": log_dir, **kwargs}
         self._window_size = window_size
         self._last_write = -1
-        self._summary: Any = None
 
     def write(self) -> None:
         """Write the new scalars, and all pictures and histograms, which the storage then drops.
@@ -162,7 +162,7 @@ class TensorboardXWriter(EventWriter):
             self._write_new()
 
     def _write_new(self) -> None:
-        storage, summary = get_event_storage(), self._open()
+        storage, summary = get_event_storage(), self._writer
         newest = self._last_write
         for name, (value, iteration) in storage.latest_with_smoothing_hint(self._window_size).items():
             if iteration > self._last_write:
@@ -177,20 +177,19 @@ class TensorboardXWriter(EventWriter):
         storage.clear_histograms()
         summary.flush()
 
-    def _open(self) -> Any:
-        if self._summary is None:
-            # Importing it takes seconds, which commands that never train shouldn't pay.
-            from torch.utils.tensorboard import SummaryWriter
+    @functools.cached_property
+    def _writer(self) -> Any:
+        # Importing it takes seconds, which commands that never train shouldn't pay.
+        from torch.utils.tensorboard import SummaryWriter
 
-            _say_disk_errors_once()
-            self._summary = SummaryWriter(**self._arguments)
-        return self._summary
+        _say_disk_errors_once()
+        return SummaryWriter(**self._arguments)
 
     def close(self) -> None:
         """Close the event file."""
-        if self._summary is not None:
+        if "_writer" in vars(self):
             with suppress(OSError):  # of scalars whose write failed already
-                self._summary.close()
+                self._writer.close()
 
 
 def _say_disk_errors_once() -> None:

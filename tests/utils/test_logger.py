@@ -61,6 +61,27 @@ def test_colour(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b[31mERROR: \x1b[0mbad" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("short", "shown"), [(None, "{}.data.x"), ("cd", "cd.data.x"), ("", "data.x")])
+def test_the_console_shortens_names_the_file_does_not(
+    name: str, short: str | None, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = setup_logger(tmp_path, name=name, abbrev_name=short)
+    for line in (logging.getLogger(f"{name}.data.x"), logger, logging.getLogger(f"{name}.data.x")):
+        line.info("hello")
+    lines = [line.split(" ", 2)[2] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [f"{shown.format(name)}]: hello", f"{name}]: hello", f"{shown.format(name)}]: hello"]
+    assert (tmp_path / "log.txt").read_text().count(f"{name}.data.x INFO: hello") == 2
+
+
+@pytest.mark.parametrize("propagate", [False, True])
+def test_lines_reach_the_parents_if_asked(
+    name: str, propagate: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        setup_logger(name=name, enable_propagation=propagate).info("hello")
+    assert ("hello" in caplog.text) == propagate
+
+
 def test_lines_clear_a_progress_bar(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.StringIO()
     monkeypatch.setattr("sys.stdout", terminal)
