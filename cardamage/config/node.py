@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 _EXPLICIT = "__explicit__"
 _PATH = "__path__"
+_KNOWN = "__known__"
 
 
 class CfgNode(_FvcoreNode):
@@ -41,6 +42,7 @@ class CfgNode(_FvcoreNode):
         super().__init__(init_dict, key_list, new_allowed)
         self.__dict__[_EXPLICIT] = set()
         self.__dict__[_PATH] = None
+        self.__dict__[_KNOWN] = frozenset()
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -168,6 +170,7 @@ class CfgNode(_FvcoreNode):
         default tree; every clone stays sealed.
         """
         self.__dict__[_PATH] = path
+        self.__dict__[_KNOWN] = frozenset(self)
         self.__dict__[_EXPLICIT] = set()
         for name, value in self.items():
             if isinstance(value, CfgNode):
@@ -190,9 +193,10 @@ class CfgNode(_FvcoreNode):
 
     def _refuse_misspelled(self, name: str, path: str) -> None:
         """A new name is the user's own key, unless it is close to a known one or known in another place."""
-        if self.is_new_allowed() or self.is_frozen():
+        if self.is_new_allowed() or self.is_frozen() or project_of(path + name):
             return
-        match = closest(name, self, cutoff=0.75)
+        # Two keys of the user's own may be as alike as they like.
+        match = closest(name, self.__dict__[_KNOWN], cutoff=0.75)
         if match is None:
             match = _elsewhere(name) if not path else None
         else:

@@ -161,7 +161,8 @@ def find_absent(content: dict[str, Any], where: str) -> str | None:
         if project is not None:
             return project_message(key, where, project)
         if key == "MODEL.META_ARCHITECTURE" and value in ARCHITECTURES:
-            return f"{key}{where} is {value!r} ({ARCHITECTURES[value]}), which cardamage doesn't have: {BY_ITSELF}"
+            kind = ARCHITECTURES[value]
+            return f"{key}{where} is {value!r} ({kind}), which cardamage doesn't have: {BY_ITSELF}"
     return None
 
 

@@ -17,10 +17,10 @@ from cardamage.checkpoint import DetectionCheckpointer
 from cardamage.config import CfgNode
 from cardamage.data import build_detection_test_loader, build_detection_train_loader
 from cardamage.engine import hooks
+from cardamage.engine.assembling import build_loop, plot_curves
 from cardamage.engine.best_metric import check_best_metric, fallback_metrics
 from cardamage.engine.resume import RunState, check_finite_weights
 from cardamage.engine.setup import (
-    amp_precision,
     check_disk_space,
     create_ddp_model,
     default_writers,
@@ -28,7 +28,7 @@ from cardamage.engine.setup import (
     resolve_device,
     save_config,
 )
-from cardamage.engine.simple_trainer import AMPTrainer, SimpleTrainer
+from cardamage.engine.simple_trainer import AMPTrainer
 from cardamage.engine.testing import test_datasets
 from cardamage.engine.trainer_base import HookBase, TrainerBase
 from cardamage.errors import ConfigValueError
@@ -102,8 +102,7 @@ class DefaultTrainer(TrainerBase):
         data_loader = self.build_train_loader(cfg)
         self.ema = ModelEMA(model, cfg.SOLVER.EMA.DECAY) if cfg.SOLVER.EMA.ENABLED else None
         model = create_ddp_model(model, broadcast_buffers=False)
-        self._trainer = self._build_loop(cfg, model, data_loader, optimizer)
-        self._trainer._hooks = self._hooks
+        self._trainer = build_loop(cfg, model, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self._run_state = RunState(cfg.SEED)
         parts: dict[str, Any] = {"optimizer": optimizer, "scheduler": self.scheduler}
@@ -115,18 +114,7 @@ class DefaultTrainer(TrainerBase):
         self.max_iter = cfg.SOLVER.MAX_ITER
         self._last_eval_results: dict[str, Any] = {}
         self.register_hooks(self.build_hooks())
-
-    @staticmethod
-    def _build_loop(
-        cfg: CfgNode, model: nn.Module, data_loader: Any, optimizer: torch.optim.Optimizer
-    ) -> SimpleTrainer:
-        # On a GPU, reading each step's losses would make the processor wait for it.
-        on_gpu = next(model.parameters()).is_cuda
-        period = max(1, cfg.WRITER_PERIOD) if on_gpu else 1
-        precision = amp_precision(cfg, on_gpu)
-        if precision is None:
-            return SimpleTrainer(model, data_loader, optimizer, period)
-        return AMPTrainer(model, data_loader, optimizer, period, precision=precision)
+        self._closing_hooks = self._build_closing_hooks()
 
     # ------------------------------------------------------------------ running
     def resume_or_load(self, resume: bool = True) -> None:
@@ -160,6 +148,9 @@ class DefaultTrainer(TrainerBase):
             self._take_seed(int(self._run_state.saved_seed or 0))
         if self.start_iter > 0 and hasattr(self.data_loader, "skip"):
             self.data_loader.skip(self.start_iter)
+        # Behind those that were registered since: a checkpoint on SIGTERM is to know what they did.
+        self.register_hooks(self._closing_hooks)
+        self._closing_hooks = []
         super().train(self.start_iter, self.max_iter)
         if not comm.is_main_process():
             return None
@@ -197,9 +188,15 @@ class DefaultTrainer(TrainerBase):
         super().before_train()
         self._run_state.restore_rng()
 
+    def before_step(self) -> None:
+        """Call the hooks' ``before_step``, with the inner loop where this one is."""
+        # Subclasses with a run_step of their own, or another list of hooks, use it as it is then.
+        loop = self._trainer
+        loop.iter, loop.max_iter, loop._hooks = self.iter, self.max_iter, self._hooks
+        super().before_step()
+
     def run_step(self) -> None:
         """Train on one batch."""
-        self._trainer.iter = self.iter
         self._trainer.run_step()
 
     def prepare_checkpoint(self) -> None:
@@ -234,8 +231,8 @@ class DefaultTrainer(TrainerBase):
 
     # ------------------------------------------------------------------ parts
     def build_hooks(self) -> list[HookBase | None]:
-        """Return the hooks; process 0's end with the writers."""
-        cfg, main = self.cfg, comm.is_main_process()
+        """Return the hooks; process 0's end with the writers, so that what goes before them is written."""
+        cfg = self.cfg
         on_gpu = next(self.model.parameters()).is_cuda
         period = cfg.TEST.EVAL_PERIOD
         result: list[HookBase | None] = [
@@ -255,13 +252,19 @@ class DefaultTrainer(TrainerBase):
                     period, self.checkpointer, best.METRIC, best.MODE, fallback_metrics=others
                 )
             )
-        stop = hooks.StopOnSignal(self.checkpointer, 10 if on_gpu else 1)
-        if not main:
-            return [*result, stop]
-        output = Path(cfg.OUTPUT_DIR)
-        writer = hooks.PeriodicWriter(self.build_writers(), cfg.WRITER_PERIOD)
+        if not comm.is_main_process():
+            return result
         bar = hooks.ProgressBar(cfg.WRITER_PERIOD if on_gpu else 1)
-        return [*result, bar, writer, hooks.PlotHook(lambda: _plot(output)), stop]
+        return [*result, bar, hooks.PeriodicWriter(self.build_writers(), cfg.WRITER_PERIOD)]
+
+    def _build_closing_hooks(self) -> list[HookBase]:
+        """Return the hooks that go behind all others."""
+        on_gpu = next(self.model.parameters()).is_cuda
+        stop = hooks.StopOnSignal(self.checkpointer, 10 if on_gpu else 1)
+        if not comm.is_main_process():
+            return [stop]
+        output = Path(self.cfg.OUTPUT_DIR)
+        return [hooks.PlotHook(lambda: plot_curves(output)), stop]
 
     def _precise_bn(self) -> HookBase | None:
         if not self.cfg.TEST.PRECISE_BN.ENABLED or not get_bn_modules(self.model):
@@ -370,10 +373,3 @@ class DefaultTrainer(TrainerBase):
     @data_loader.setter
     def data_loader(self, value: Any) -> None:
         self._trainer.data_loader = value
-
-
-def _plot(folder: Path) -> None:
-    # Matplotlib takes a second to import.
-    from cardamage.visualization.plots import plot_training
-
-    plot_training(folder / "metrics.json", folder / "curves.png")

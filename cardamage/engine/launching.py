@@ -48,7 +48,7 @@ def launch_processes(
     Raises:
         LaunchError: if the GPUs aren't there, the processes can't meet, or one of them died.
     """
-    # One process on each of several machines is how a job without GPUs is started; more than one asks for GPUs.
+    # One process on each of several machines may go without GPUs; more than one asks for them.
     if num_gpus_per_machine > 1:
         check_gpus(num_gpus_per_machine)
     if dist_url in (None, "auto"):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from cardamage.errors import TrainingError
+from cardamage.errors import LossError
 from cardamage.utils import comm
 from cardamage.utils.events import get_event_storage
 
@@ -28,17 +28,12 @@ class _Step:
 class LossBuffer:
     """Collects the losses of some steps, averages them over the ranks and puts them into the storage.
 
-    Reading a loss waits for the device, so it is done once for ``period`` steps. A loss that isn't finite
+    Reading a loss waits for the device, so it is done for several steps at once. A loss that isn't finite
     stops the training, naming the iteration and the images.
     """
 
-    def __init__(self, period: int = 1) -> None:
-        """Set how often to read.
-
-        Args:
-            period: the number of steps to collect; the buffer is read after iterations that complete one.
-        """
-        self.period = period
+    def __init__(self) -> None:
+        """Start empty."""
         self._steps: list[_Step] = []
 
     def add(
@@ -49,7 +44,7 @@ class LossBuffer:
         images: Sequence[str] = (),
         prefix: str = "",
     ) -> None:
-        """Take the losses of a step, and read the buffer if it is time.
+        """Take the losses of a step.
 
         Args:
             iteration: the iteration.
@@ -59,20 +54,18 @@ class LossBuffer:
             prefix: what goes before ``total_loss``.
 
         Raises:
-            TrainingError: if a loss of the steps read isn't finite.
+            LossError: if a loss of earlier steps, read since this one has other names, isn't finite.
         """
         detached = {name: value.detach() for name, value in losses.items()}
         if self._steps and list(detached) != list(self._steps[0].losses):
             self.flush()
         self._steps.append(_Step(iteration, detached, data_time, list(images), prefix))
-        if (iteration + 1) % self.period == 0:
-            self.flush()
 
     def flush(self) -> None:
         """Read what was collected; with several ranks all of them call this together.
 
         Raises:
-            TrainingError: if a loss isn't finite on any rank.
+            LossError: if a loss isn't finite on any rank.
         """
         if not self._steps:
             return
@@ -110,7 +103,7 @@ def _stop(step: _Step, losses: Mapping[str, float], own_is_finite: bool) -> None
     broken = comm.all_gather([] if own_is_finite else step.images)
     images = [name for names in broken for name in names]
     values = ", ".join(f"{name} {value:g}" for name, value in losses.items() if not math.isfinite(value))
-    raise TrainingError(
+    raise LossError(
         f"The loss is not finite at iteration {step.iteration} ({values or 'sum of finite losses'}), on the "
         f"images {', '.join(images) if images else '(unnamed)'}: look at their annotations, "
         "lower SOLVER.BASE_LR, or set SOLVER.CLIP_GRADIENTS.ENABLED True."

@@ -25,7 +25,10 @@ class SimpleTrainer(TrainerBase):
     """Takes a batch, computes the losses and their gradients, and steps the optimizer.
 
     Losses reach the storage averaged over the ranks. A loss that isn't finite stops the training before the
-    optimizer's step (with ``gather_metric_period`` 1), and in any case before a checkpoint.
+    optimizer's step, with ``async_write_metrics`` before the next checkpoint.
+
+    Attributes:
+        read_period: the iterations whose losses ``async_write_metrics`` reads together.
     """
 
     def __init__(
@@ -43,26 +46,23 @@ class SimpleTrainer(TrainerBase):
             model: maps a batch to a dict of 0-d losses, or to one loss.
             data_loader: endless batches.
             optimizer: over the model's parameters.
-            gather_metric_period: after how many iterations the losses are read from the device; higher keeps
-                the device from waiting.
+            gather_metric_period: of how many iterations one's losses are read and kept.
             zero_grad_before_forward: whether gradients are dropped before the forward rather than before the
                 backward pass.
-            async_write_metrics: accepted as Detectron2's; ``gather_metric_period`` does the same here.
+            async_write_metrics: whether losses are read some iterations later, so that no step waits for the
+                device.
         """
         super().__init__()
         model.train()
         self.model = model
         self.data_loader = data_loader
         self.optimizer = optimizer
+        self.gather_metric_period = gather_metric_period
         self.zero_grad_before_forward = zero_grad_before_forward
         self.async_write_metrics = async_write_metrics
-        self._losses = LossBuffer(gather_metric_period)
-        self._batches: Iterator[Any] | None = None
-
-    @property
-    def gather_metric_period(self) -> int:
-        """After how many iterations the losses are read."""
-        return self._losses.period
+        self.read_period = 20
+        self._losses = LossBuffer()
+        self._data_loader_iter_obj: Iterator[Any] | None = None
 
     def run_step(self) -> None:
         """Train on one batch.
@@ -102,11 +102,11 @@ class SimpleTrainer(TrainerBase):
 
     @property
     def _data_loader_iter(self) -> Iterator[Any]:
-        if self._batches is None:
+        if self._data_loader_iter_obj is None:
             # Torch's loaders draw a random number here; a resumed training must not draw one more.
             with preserve_rng():
-                self._batches = iter(self.data_loader)
-        return self._batches
+                self._data_loader_iter_obj = iter(self.data_loader)
+        return self._data_loader_iter_obj
 
     def reset_data_loader(self, data_loader_builder: Callable[[], Iterable[Any]]) -> None:
         """Replace the data loader.
@@ -115,7 +115,7 @@ class SimpleTrainer(TrainerBase):
             data_loader_builder: makes the new one; the old one is gone by then.
         """
         del self.data_loader
-        self._batches = None
+        self._data_loader_iter_obj = None
         self.data_loader = data_loader_builder()
 
     def _write_metrics(
@@ -127,7 +127,31 @@ class SimpleTrainer(TrainerBase):
         images: Iterable[str] = (),
     ) -> None:
         """Note the losses of a step; subclasses with a ``run_step`` of their own call this."""
-        self._losses.add(self.iter if iter is None else iter, loss_dict, data_time, list(images), prefix)
+        iteration = self.iter if iter is None else iter
+        done = iteration + 1
+        if done % self.gather_metric_period == 0:
+            self._losses.add(iteration, loss_dict, data_time, list(images), prefix)
+        if not self.async_write_metrics or done % self.read_period == 0 or done == self.max_iter:
+            self._losses.flush()
+
+    @staticmethod
+    def write_metrics(
+        loss_dict: Mapping[str, torch.Tensor], data_time: float, cur_iter: int, prefix: str = ""
+    ) -> None:
+        """Put losses into the present storage now, averaged over the ranks, which call this together.
+
+        Args:
+            loss_dict: 0-d tensors by name, the same names on all ranks.
+            data_time: seconds spent waiting for data.
+            cur_iter: the iteration they are of.
+            prefix: what goes before ``total_loss``.
+
+        Raises:
+            LossError: if a loss isn't finite on any rank.
+        """
+        losses = LossBuffer()
+        losses.add(cur_iter, loss_dict, data_time, prefix=prefix)
+        losses.flush()
 
     def prepare_checkpoint(self) -> None:
         """Read the losses of all steps done, which stops a training gone wrong before it is saved.

@@ -212,6 +212,9 @@ def test_own_keys_may_be_added() -> None:
     cfg.MODEL.MY_HEAD.DEPTH = 4
     cfg.merge_from_list(["MODEL.MY_HEAD.WIDTH", "5"])
     assert cfg.MODEL.MY_HEAD == {"WIDTH": 5, "DEPTH": 4}
+    # As alike as they are, two keys of one's own are no misspelling, and a project's keys are its own.
+    cfg.MODEL.MY_HEAD.WIDTH_1 = cfg.MODEL.MY_HEADS = cfg.MODEL.RESNETS.RES4_DILATION = 1
+    assert get_cfg().clone().MODEL.get("MY_HEADS") is None
     cfg.SOLVER.set_new_allowed(True)
     cfg.SOLVER.BASE_LRR = 1
     assert cfg.SOLVER.BASE_LRR == 1

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from cardamage.engine import AMPTrainer, HookBase, SimpleTrainer, TrainerBase, hooks
-from cardamage.errors import ConfigValueError, TrainingError
+from cardamage.errors import ConfigValueError, LossError, TrainingError
+from cardamage.utils.events import EventStorage
 
 Tiny = Callable[..., Any]
 
@@ -72,10 +73,11 @@ def test_two_hooks_of_one_class_both_come_back(tiny: Tiny) -> None:
     assert (first.count, second.count) == (5, 9)
 
 
-def test_metrics_are_put_at_their_iterations_whatever_the_period(tiny: Tiny) -> None:
+def test_metrics_are_put_at_their_iterations_however_they_are_read(tiny: Tiny) -> None:
     stored = []
-    for period in (1, 4):
-        trainer = SimpleTrainer(*tiny(), gather_metric_period=period)
+    for later in (False, True):
+        trainer = SimpleTrainer(*tiny(), async_write_metrics=later)
+        trainer.read_period = 3
         trainer.train(0, 8)
         names = ("total_loss", "loss_a", "loss_b")
         stored.append([trainer.storage.history(name).values() for name in names])
@@ -85,17 +87,37 @@ def test_metrics_are_put_at_their_iterations_whatever_the_period(tiny: Tiny) -> 
     assert [iteration for _, iteration in stored[1][0]] == list(range(8))
 
 
-@pytest.mark.parametrize("period", [1, 5])
-def test_nan_names_iteration_and_images(tiny: Tiny, period: int) -> None:
-    trainer = SimpleTrainer(*tiny(poison=3), gather_metric_period=period)
-    with pytest.raises(TrainingError) as caught:
+def test_losses_are_kept_once_a_period(tiny: Tiny) -> None:
+    every, some = SimpleTrainer(*tiny()), SimpleTrainer(*tiny(), gather_metric_period=3)
+    for trainer in (every, some):
+        torch.manual_seed(2)
+        trainer.train(0, 8)
+    for name in ("total_loss", "loss_a", "data_time"):
+        assert [iteration for _, iteration in some.storage.history(name).values()] == [2, 5]
+    kept = [value for value in every.storage.history("loss_a").values() if value[1] in (2, 5)]
+    assert some.storage.history("loss_a").values() == kept
+
+
+def test_losses_of_a_step_written_by_hand(tiny: Tiny) -> None:
+    with EventStorage(4) as storage:
+        SimpleTrainer.write_metrics({"a": torch.tensor(1.0), "b": torch.tensor(2.5)}, 0.5, 4, prefix="my_")
+    latest = storage.latest()
+    assert latest["my_total_loss"] == (3.5, 4)
+    assert (latest["a"], latest["b"], latest["data_time"]) == ((1.0, 4), (2.5, 4), (0.5, 4))
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_nan_names_iteration_and_images(tiny: Tiny, later: bool) -> None:
+    trainer = SimpleTrainer(*tiny(poison=3), async_write_metrics=later)
+    with pytest.raises(LossError) as caught:
         trainer.train(0, 10)
+    assert isinstance(caught.value, FloatingPointError)
     assert str(caught.value) == (
         "The loss is not finite at iteration 3 (loss_a nan, loss_b nan), on the images /photos/3_0.jpg, "
         "/photos/3_1.jpg, /photos/3_2.jpg: look at their annotations, lower SOLVER.BASE_LR, or set "
         "SOLVER.CLIP_GRADIENTS.ENABLED True."
     )
-    if period == 1:
+    if not later:
         assert all(value.isfinite().all() for value in trainer.model.parameters())
 
 

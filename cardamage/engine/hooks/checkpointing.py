@@ -6,6 +6,8 @@ import logging
 import math
 from typing import Any
 
+from fvcore.common.checkpoint import Checkpointer as FvcoreCheckpointer
+
 from cardamage.checkpoint import Checkpointer
 from cardamage.checkpoint import PeriodicCheckpointer as _PeriodicCheckpointer
 from cardamage.engine.trainer_base import HookBase
@@ -41,7 +43,7 @@ class BestCheckpointer(HookBase):
     def __init__(
         self,
         eval_period: int,
-        checkpointer: Checkpointer,
+        checkpointer: FvcoreCheckpointer,
         val_metric: str,
         mode: str = "max",
         file_prefix: str = "model_best",
@@ -75,7 +77,7 @@ class BestCheckpointer(HookBase):
         found = self._latest()
         if found and self._is_new(found[2], self.trainer.start_iter - 1):
             with self.trainer.at_last_step():
-                self._check()
+                self._best_checking()
 
     def _is_new(self, measured: int, iteration: int) -> bool:
         is_period = self._period > 0 and (iteration + 1) % self._period == 0
@@ -85,12 +87,12 @@ class BestCheckpointer(HookBase):
         """Compare after a periodic evaluation."""
         done = self.trainer.iter + 1
         if self._period > 0 and done % self._period == 0 and done != self.trainer.max_iter:
-            self._check()
+            self._best_checking()
 
     def after_train(self) -> None:
         """Compare after the final evaluation."""
         if self.trainer.iter >= self.trainer.max_iter:
-            self._check()
+            self._best_checking()
 
     def _latest(self) -> tuple[str, float, int] | None:
         latest = self.trainer.storage.latest()
@@ -99,7 +101,7 @@ class BestCheckpointer(HookBase):
                 return (name, *latest[name])
         return None
 
-    def _check(self) -> None:
+    def _best_checking(self) -> None:
         self.trainer.prepare_checkpoint()
         if not self._checkpointer.save_to_disk:
             return
@@ -115,7 +117,9 @@ class BestCheckpointer(HookBase):
         logger.info("%s %.4f is the best so far (before: %s).", name, value, before)
         # Training resumes from the last checkpoint, not from the best.
         last_done = min(self.trainer.iter, self.trainer.max_iter - 1)
-        self._checkpointer.save(self._file_prefix, tag=False, iteration=last_done)
+        # fvcore's checkpointer tags each file, and would store the argument.
+        tag: dict[str, Any] = {"tag": False} if isinstance(self._checkpointer, Checkpointer) else {}
+        self._checkpointer.save(self._file_prefix, **tag, iteration=last_done)
 
     def _is_better(self, value: float) -> bool:
         if not math.isfinite(value):

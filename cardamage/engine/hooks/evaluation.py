@@ -44,17 +44,17 @@ class EvalHook(HookBase):
             eval_after_train: whether to evaluate after the last iteration.
         """
         self._period = eval_period
-        self._function: Callable[[], Mapping[str, Any] | None] | None = eval_function
+        self._func: Callable[[], Mapping[str, Any] | None] | None = eval_function
         self._eval_after_train = eval_after_train
         self._last = 0
 
-    def _evaluate(self, done: int) -> None:
-        assert self._function is not None
+    def _do_eval(self) -> None:
+        assert self._func is not None
         with preserve_rng():
-            results = self._function()
+            results = self._func()
         if results:
             self.trainer.storage.put_scalars(**_as_numbers(results), smoothing_hint=False)
-        self._last = done
+        self._last = min(self.trainer.iter + 1, self.trainer.max_iter)
         # Ranks take different time; let them start the next step together.
         comm.synchronize()
 
@@ -67,19 +67,19 @@ class EvalHook(HookBase):
         if self._is_due(done) and self._last != done:
             logger.info("Evaluating iteration %d, which the checkpoint lacks.", done - 1)
             with self.trainer.at_last_step():
-                self._evaluate(done)
+                self._do_eval()
 
     def after_step(self) -> None:
         """Evaluate if it is time; the last one waits for the end of training."""
         if self._is_due(self.trainer.iter + 1):
-            self._evaluate(self.trainer.iter + 1)
+            self._do_eval()
 
     def after_train(self) -> None:
         """Evaluate after a training that ran to its end."""
         if self._eval_after_train and self.trainer.iter >= self.trainer.max_iter:
-            self._evaluate(self.trainer.iter)
+            self._do_eval()
         # It likely holds the trainer.
-        self._function = None
+        self._func = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return how many iterations were done at the last evaluation."""

@@ -1,0 +1,52 @@
+"""Parts of the trainer of most runs that nobody overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cardamage.config import CfgNode
+from cardamage.engine.setup import amp_precision
+from cardamage.engine.simple_trainer import AMPTrainer, SimpleTrainer
+
+__all__ = ["build_loop", "plot_curves"]
+
+
+def build_loop(
+    cfg: CfgNode, model: nn.Module, data_loader: Any, optimizer: torch.optim.Optimizer
+) -> SimpleTrainer:
+    """Return the loop that runs the steps.
+
+    Args:
+        cfg: SOLVER.AMP and WRITER_PERIOD are read.
+        model: the model, on its device.
+        data_loader: endless batches.
+        optimizer: over the model's parameters.
+    """
+    # On a GPU, reading each step's losses would make the processor wait for it.
+    on_gpu = next(model.parameters()).is_cuda
+    precision = amp_precision(cfg, on_gpu)
+    parts = (model, data_loader, optimizer)
+    if precision is None:
+        loop = SimpleTrainer(*parts, async_write_metrics=on_gpu)
+    else:
+        loop = AMPTrainer(*parts, precision=precision, async_write_metrics=on_gpu)
+    loop.read_period = max(1, cfg.WRITER_PERIOD)
+    return loop
+
+
+def plot_curves(folder: Path) -> None:
+    """Draw ``curves.png`` from a run's ``metrics.json``, where its writers made one.
+
+    Args:
+        folder: the output folder.
+    """
+    if not (folder / "metrics.json").is_file():
+        return
+    # Matplotlib takes a second to import.
+    from cardamage.visualization.plots import plot_training
+
+    plot_training(folder / "metrics.json", folder / "curves.png")
