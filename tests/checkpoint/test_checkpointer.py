@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import random
 import signal
 import subprocess
@@ -163,7 +162,7 @@ class Evil:
 def test_code_in_a_file_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"model": {"weight": torch.zeros(1)}, "x": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(CheckpointError, match="loading them could run code"):
+    with pytest.raises(CheckpointError, match=f"names '{os.name}.system', and loading that could run code"):
         read_checkpoint(tmp_path / "evil.pth")
     assert not (tmp_path / "evil").exists()
 
@@ -186,10 +185,8 @@ def test_foreign_files_are_named(tmp_path: Path, content: Any, message: str) -> 
         torch.save(content, path)
     with pytest.raises(CheckpointError, match=message):
         read_checkpoint(path)
-    (tmp_path / "w.pkl").write_bytes(pickle.dumps({}))
-    for other, words in ((tmp_path, "is a folder"), (tmp_path / "w.pkl", "is a .pkl")):
-        with pytest.raises(CheckpointError, match=words):
-            read_checkpoint(other)
+    with pytest.raises(CheckpointError, match="is a folder"):
+        read_checkpoint(tmp_path)
 
 
 def test_class_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
