@@ -73,7 +73,19 @@ def main(args: argparse.Namespace) -> None:
 
 def invoke_main() -> None:
     """Start the processes that the flags ask for."""
-    args = default_argument_parser().parse_args()
+    parser = default_argument_parser()
+    parser.add_argument(
+        "--backend",
+        choices=("cardamage", "detectron2"),
+        default="cardamage",
+        help="the engine that runs it; detectron2 must be installed (default: %(default)s)",
+    )
+    args = parser.parse_args()
+    if args.backend == "detectron2":
+        from cardamage.interop import launch_detectron2
+
+        launch_detectron2(args)
+        return
     from cardamage.engine import launch
 
     launch(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, (args,))

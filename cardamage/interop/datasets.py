@@ -1,0 +1,156 @@
+"""cardamage's datasets in Detectron2's catalogs, and their ground truth as its evaluator reads it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pycocotools.mask as mask_util
+from detectron2.data import DatasetCatalog as UpstreamDatasets
+from detectron2.data import MetadataCatalog as UpstreamMetadata
+from detectron2.structures import BoxMode as UpstreamBoxMode
+
+from cardamage.catalog import DatasetCatalog, MetadataCatalog
+from cardamage.errors import DataError
+from cardamage.evaluation.coco_ground_truth import GroundTruth, load_ground_truth
+from cardamage.utils import comm
+from cardamage.utils.files import atomic_write
+
+__all__ = ["adopt_upstream", "has_run_lengths", "register_for_testing", "register_for_training"]
+
+logger = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+
+
+def adopt_upstream(names: Sequence[str]) -> None:
+    """Make datasets known that only Detectron2's catalogs have, such as those of a plug-in.
+
+    Args:
+        names: dataset names; those that cardamage knows, and those that nobody does, are let be.
+    """
+    for name in names:
+        if name in DatasetCatalog or name not in UpstreamDatasets:
+            continue
+        loader = UpstreamDatasets[name]
+        records = loader()
+        DatasetCatalog.register(name, loader)
+        MetadataCatalog.get(name).set(**UpstreamMetadata.get(name).as_dict())
+        logger.info("Dataset %r is Detectron2's own: %d images.", name, len(records))
+
+
+def register_for_training(name: str) -> None:
+    """Put a dataset into Detectron2's catalogs as training sees it here: checked, its classes mapped.
+
+    Args:
+        name: a dataset that ``prepare_datasets`` has been through.
+    """
+    metadata = MetadataCatalog.get(name).as_dict()
+    metadata.pop("json_file", None)
+    _register(name, lambda: _records(name), metadata)
+
+
+def register_for_testing(name: str, folder: str) -> tuple[str, ...] | None:
+    """Put a dataset into Detectron2's catalogs together with a file of the ground truth that is scored here.
+
+    Args:
+        name: a dataset that ``prepare_datasets`` has been through.
+        folder: where the main process writes the file; all processes call this.
+
+    Returns:
+        The tasks that Detectron2's evaluator can score; None leaves it to what is predicted.
+
+    Raises:
+        DataError: if the metadata's ``thing_classes`` are not those of the ground truth.
+    """
+    truth = load_ground_truth(name)
+    metadata = MetadataCatalog.get(name).as_dict()
+    coco = _coco(truth, metadata)
+    # Different names may become the same file name, such as those of folders that differ in signs.
+    file = Path(folder) / f"{_file_name(name)}_coco_format.json"
+    if comm.is_main_process():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file) as stream:
+            json.dump(coco, stream)
+    comm.synchronize()
+    metadata["json_file"] = str(file)
+    _register(name, lambda: _numbered(_records(name), truth), metadata)
+    return _tasks(truth)
+
+
+def has_run_lengths(names: Sequence[str]) -> bool:
+    """Tell whether some object of these datasets is a mask rather than polygons."""
+    return any(
+        isinstance(annotation.get("segmentation"), dict)
+        for name in names
+        for record in DatasetCatalog.get(name)
+        for annotation in record.get("annotations", ())
+    )
+
+
+def _register(name: str, loader: Any, metadata: Record) -> None:
+    """Register, over what is there: the names of COCO's sets are Detectron2's too."""
+    UpstreamDatasets[name] = loader
+    UpstreamMetadata.pop(name, None)
+    UpstreamMetadata.get(name).set(**{key: value for key, value in metadata.items() if key != "name"})
+
+
+def _records(name: str) -> list[Record]:
+    """Return the dataset dicts with the types that Detectron2 asks for."""
+    records: list[Record] = DatasetCatalog.get(name)
+    for record in records:
+        record["file_name"] = str(record["file_name"])
+        for annotation in record.get("annotations", ()):
+            annotation["bbox_mode"] = UpstreamBoxMode(int(annotation["bbox_mode"]))
+            segmentation = annotation.get("segmentation")
+            if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
+                annotation["segmentation"] = mask_util.frPyObjects(segmentation, *segmentation["size"])
+    return records
+
+
+def _numbered(records: list[Record], truth: GroundTruth) -> list[Record]:
+    """Give the records the image ids of the ground truth's file."""
+    for index, record in enumerate(records):
+        record["image_id"] = truth.image_id(record.get("image_id", index))
+    return records
+
+
+def _coco(truth: GroundTruth, metadata: Record) -> dict[str, Any]:
+    """Return the ground truth with the metadata's classes alone, as Detectron2's evaluator asks for."""
+    coco = truth.for_task("bbox")
+    classes = metadata.get("thing_classes")
+    mapping = metadata.get("thing_dataset_id_to_contiguous_id")
+    if mapping is not None:
+        coco["categories"] = [category for category in coco["categories"] if category["id"] in mapping]
+    if classes is not None and len(coco["categories"]) != len(classes):
+        raise DataError(
+            f"Dataset {truth.name!r} has {len(classes)} classes, but its ground truth has "
+            f"{len(coco['categories'])}; Detectron2 evaluates only where they agree."
+        )
+    if not truth.annotated:
+        del coco["annotations"]
+    return coco
+
+
+def _tasks(truth: GroundTruth) -> tuple[str, ...] | None:
+    boxes = sum("segmentation" not in annotation for annotation in truth.annotations)
+    if boxes == 0:
+        return None
+    logger.warning(
+        "%d of %d objects of %r have a box but no outline: Detectron2 then scores no masks, but boxes only.",
+        boxes,
+        len(truth.annotations),
+        truth.name,
+    )
+    return ("bbox",)
+
+
+def _file_name(name: str) -> str:
+    """Return a file name for a dataset name, which may be a path."""
+    plain = re.sub(r"[^\w.-]+", "_", name).strip("_")
+    return plain if plain == name else f"{plain[-60:]}_{zlib.crc32(name.encode()):08x}"
