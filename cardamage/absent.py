@@ -24,6 +24,10 @@ _KEYPOINTS = "keypoints"
 _SCRIPTING = "TorchScript export"
 _PANOPTIC = "semantic and panoptic segmentation"
 _LAZY = "LazyConfig"
+_BACKBONES = "backbone but ResNet and its pyramids"
+_MMDET = "wrapper of MMDetection"
+_ONE_STAGE = "one-stage detectors"
+_TTA = "test-time augmentation"
 _VOC = "Pascal VOC"
 
 # Module below cardamage -> subject -> names; "*" stands for any name, in modules that are absent as a whole.
@@ -66,6 +70,59 @@ ABSENT: dict[str, dict[str, tuple[str, ...]]] = {
     "layers.nms": {_ROTATED: ("batched_nms_rotated", "nms_rotated")},
     "layers.roi_align_rotated": {_ROTATED: ("*",)},
     "layers.rotated_boxes": {_ROTATED: ("*",)},
+    "modeling": {
+        _BACKBONES: ("MViT", "SimpleFeaturePyramid", "SwinTransformer", "ViT", "get_vit_lr_decay_rate"),
+        _KEYPOINTS: ("BaseKeypointRCNNHead", "ROI_KEYPOINT_HEAD_REGISTRY", "build_keypoint_head"),
+        _MMDET: ("MMDetBackbone", "MMDetDetector"),
+        _PANOPTIC: ("PanopticFPN", "SEM_SEG_HEADS_REGISTRY", "SemanticSegmentor", "build_sem_seg_head"),
+        _ONE_STAGE: ("FCOS", "RetinaNet"),
+        _TTA: ("DatasetMapperTTA", "GeneralizedRCNNWithTTA"),
+    },
+    "modeling.anchor_generator": {_ROTATED: ("RotatedAnchorGenerator",)},
+    "modeling.backbone": {
+        _BACKBONES: (
+            "MViT",
+            "RegNet",
+            "SimpleFeaturePyramid",
+            "SwinTransformer",
+            "ViT",
+            "get_vit_lr_decay_rate",
+        )
+    },
+    "modeling.backbone.fpn": {_ONE_STAGE: ("build_retinanet_resnet_fpn_backbone",)},
+    "modeling.backbone.mvit": {_BACKBONES: ("*",)},
+    "modeling.backbone.regnet": {_BACKBONES: ("*",)},
+    "modeling.backbone.swin": {_BACKBONES: ("*",)},
+    "modeling.backbone.utils": {_BACKBONES: ("*",)},
+    "modeling.backbone.vit": {_BACKBONES: ("*",)},
+    "modeling.box_regression": {_ROTATED: ("Box2BoxTransformRotated",)},
+    "modeling.meta_arch": {
+        _ONE_STAGE: ("DenseDetector", "FCOS", "RetinaNet"),
+        _PANOPTIC: ("PanopticFPN", "SEM_SEG_HEADS_REGISTRY", "SemanticSegmentor", "build_sem_seg_head"),
+    },
+    "modeling.meta_arch.dense_detector": {_ONE_STAGE: ("*",)},
+    "modeling.meta_arch.fcos": {_ONE_STAGE: ("*",)},
+    "modeling.meta_arch.panoptic_fpn": {_PANOPTIC: ("*",)},
+    "modeling.meta_arch.retinanet": {_ONE_STAGE: ("*",)},
+    "modeling.meta_arch.semantic_seg": {_PANOPTIC: ("*",)},
+    "modeling.mmdet_wrapper": {_MMDET: ("*",)},
+    "modeling.postprocessing": {_PANOPTIC: ("sem_seg_postprocess",)},
+    "modeling.proposal_generator.rrpn": {_ROTATED: ("*",)},
+    "modeling.roi_heads": {
+        _KEYPOINTS: (
+            "BaseKeypointRCNNHead",
+            "KRCNNConvDeconvUpsampleHead",
+            "ROI_KEYPOINT_HEAD_REGISTRY",
+            "build_keypoint_head",
+        ),
+        _ROTATED: ("RROIHeads",),
+    },
+    "modeling.roi_heads.keypoint_head": {_KEYPOINTS: ("*",)},
+    "modeling.roi_heads.roi_heads": {
+        _KEYPOINTS: ("build_keypoint_head", "select_proposals_with_visible_keypoints")
+    },
+    "modeling.roi_heads.rotated_fast_rcnn": {_ROTATED: ("*",)},
+    "modeling.test_time_augmentation": {_TTA: ("*",)},
     "projects.deeplab": {"DeepLab": ("*",)},
     "projects.panoptic_deeplab": {"Panoptic-DeepLab": ("*",)},
     "projects.point_rend": {"PointRend": ("*",)},

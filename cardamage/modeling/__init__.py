@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cardamage.absent import absent_names
+
 from .anchor_generator import ANCHOR_GENERATOR_REGISTRY, build_anchor_generator
 from .backbone import (
     BACKBONE_REGISTRY,
@@ -69,3 +71,5 @@ __all__ = [
     "detector_postprocess",
     "make_stage",
 ]
+
+__getattr__ = absent_names(__name__)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cardamage.absent import absent_names
 from cardamage.config import configurable
 from cardamage.errors import ConfigValueError
 from cardamage.layers import ShapeSpec
@@ -16,6 +17,8 @@ from cardamage.modeling.registry import Registry
 from cardamage.structures import Boxes
 
 __all__ = ["ANCHOR_GENERATOR_REGISTRY", "BufferList", "DefaultAnchorGenerator", "build_anchor_generator"]
+
+__getattr__ = absent_names(__name__)
 
 ANCHOR_GENERATOR_REGISTRY = Registry("ANCHOR_GENERATOR", "MODEL.ANCHOR_GENERATOR.NAME")
 ANCHOR_GENERATOR_REGISTRY.__doc__ = (

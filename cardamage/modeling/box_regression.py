@@ -9,9 +9,12 @@ import torch
 from fvcore.nn import giou_loss, smooth_l1_loss
 from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss
 
+from cardamage.absent import absent_names
 from cardamage.errors import ConfigValueError
 
 __all__ = ["Box2BoxTransform", "Box2BoxTransformLinear", "box_regression_loss"]
+
+__getattr__ = absent_names(__name__)
 
 # A predicted box is at most as much larger than its source as 1000 pixels are to 16.
 _SCALE_CLAMP = math.log(1000.0 / 16)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from cardamage.absent import absent_names
 from cardamage.layers import paste_masks_in_image
 from cardamage.layers.mask_ops import encode_pasted_masks
 from cardamage.structures import Boxes, Instances
 
 __all__ = ["MASK_OUTPUTS", "detector_postprocess"]
+
+__getattr__ = absent_names(__name__)
 
 MASK_OUTPUTS = ("bitmask", "rle")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cardamage.absent import absent_names
+
 from .backbone import Backbone
 from .build import BACKBONE_REGISTRY, build_backbone
 from .fpn import FPN, LastLevelMaxPool, LastLevelP6P7, build_resnet_fpn_backbone
@@ -33,3 +35,5 @@ __all__ = [
     "build_resnet_fpn_backbone",
     "make_stage",
 ]
+
+__getattr__ = absent_names(__name__)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from fvcore.nn import weight_init
 from torch import nn
 
+from cardamage.absent import absent_names
 from cardamage.errors import ConfigValueError
 from cardamage.layers import Conv2d, ShapeSpec, get_norm
 
@@ -19,6 +20,8 @@ from .build import BACKBONE_REGISTRY
 from .resnet import build_resnet_backbone
 
 __all__ = ["FPN", "LastLevelMaxPool", "LastLevelP6P7", "build_resnet_fpn_backbone"]
+
+__getattr__ = absent_names(__name__)
 
 
 class FPN(Backbone):

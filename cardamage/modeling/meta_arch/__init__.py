@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from cardamage.absent import absent_names
+
 from .build import META_ARCH_REGISTRY, build_model
 from .rcnn import GeneralizedRCNN, ProposalNetwork
 
 __all__ = ["META_ARCH_REGISTRY", "GeneralizedRCNN", "ProposalNetwork", "build_model"]
+
+__getattr__ = absent_names(__name__)
