@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 
 from cardamage.absent import absent_names
+from cardamage.catalog.consistency import (
+    check_metadata_consistency,
+    create_keypoint_hflip_indices,
+    get_fed_loss_cls_weights,
+)
 from cardamage.config import CfgNode
 from cardamage.data import transforms as T  # noqa: N812 (the name everyone knows it by)
 from cardamage.data.annotations import (
@@ -15,11 +20,6 @@ from cardamage.data.annotations import (
     filter_empty_instances,
     get_bbox,
     transform_instance_annotations,
-)
-from cardamage.data.consistency import (
-    check_metadata_consistency,
-    create_keypoint_hflip_indices,
-    get_fed_loss_cls_weights,
 )
 from cardamage.data.image_checks import size_mismatch
 from cardamage.data.image_io import read_image, read_record_image

@@ -12,7 +12,7 @@ from tabulate import tabulate
 from torch.utils.data import ConcatDataset, Dataset
 
 from cardamage.catalog import DatasetCatalog, MetadataCatalog
-from cardamage.data.consistency import check_metadata_consistency
+from cardamage.catalog.consistency import check_metadata_consistency
 from cardamage.data.image_checks import check_new_images
 from cardamage.data.proposals import load_proposals_into_dataset
 from cardamage.errors import ConfigValueError, DataError

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from cardamage.catalog import MetadataCatalog
-from cardamage.errors import DataError
+from ..errors import DataError
+from .metadata import MetadataCatalog
 
 __all__ = ["check_metadata_consistency", "create_keypoint_hflip_indices", "get_fed_loss_cls_weights"]
 
