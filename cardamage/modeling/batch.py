@@ -18,7 +18,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cardamage.structures import Boxes, Instances
 
-__all__ = ["ProposalBatch", "RoiRows", "TargetBatch", "fixed_shapes", "force_fixed_shapes", "size_tensor"]
+__all__ = [
+    "ProposalBatch",
+    "RoiRows",
+    "TargetBatch",
+    "fixed_shapes",
+    "force_fixed_shapes",
+    "pad",
+    "size_tensor",
+]
 
 _forced: list[bool] = []
 
@@ -54,7 +62,7 @@ def size_tensor(image_sizes: Sequence[tuple[int, int]], device: torch.device) ->
     return limits.to(device, non_blocking=True)
 
 
-def _pad(tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def pad(tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Stack tensors of different lengths, with at least one place each: values and (N, K) mask."""
     counts = torch.tensor([len(t) for t in tensors], device=tensors[0].device)
     padded = pad_sequence(list(tensors), batch_first=True)
@@ -97,6 +105,11 @@ class RoiRows:
         image = image.repeat_interleave(counts, output_size=len(flat))
         return cls(flat, image, torch.ones(len(flat), dtype=torch.bool, device=flat.device))
 
+    def per_image(self, num_images: int) -> list[Boxes]:
+        """Return the boxes of every image, used places or not."""
+        counts = torch.bincount(self.image, minlength=num_images).tolist()
+        return [Boxes(part) for part in self.boxes.split(counts)]
+
     def foreground(self, num_classes: int) -> torch.Tensor:
         """Return the (M,) bool mask of the rows that belong to an object."""
         assert self.gt_classes is not None
@@ -131,7 +144,7 @@ class TargetBatch(Sequence[Instances]):
         """Pad the ground truth of N images, or return it if it is padded already.
 
         Args:
-            targets: instances with ``gt_boxes`` and ``gt_classes``.
+            targets: instances with ``gt_boxes`` and, but for the RPN, ``gt_classes``.
             device: where the tensors shall be; by default where the boxes are.
 
         Returns:
@@ -139,8 +152,13 @@ class TargetBatch(Sequence[Instances]):
         """
         if isinstance(targets, TargetBatch):
             return targets
-        boxes, valid = _pad([t.gt_boxes.tensor for t in targets])
-        classes, _ = _pad([t.gt_classes for t in targets])
+        if len(targets) == 0:
+            none = torch.zeros((0, 1), dtype=torch.int64)
+            return cls(torch.zeros((0, 1, 4)), none, none.bool(), [])
+        boxes, valid = pad([t.gt_boxes.tensor for t in targets])
+        # The RPN's training needs no classes.
+        known = [t.gt_classes if t.has("gt_classes") else torch.zeros(len(t)) for t in targets]
+        classes, _ = pad(known)
         device = boxes.device if device is None else device
         columns = [t.to(device, non_blocking=True) for t in (boxes.float(), classes.long(), valid)]
         return cls(columns[0], columns[1], columns[2], instances=list(targets))
@@ -168,6 +186,8 @@ class ProposalBatch(Sequence[Instances]):
         gt_index: (N, K) int64 into the image's targets, meaningful for foreground.
         targets: the ground truth itself.
         fixed: see :func:`fixed_shapes`; whether :meth:`rows` keeps unused places.
+        instances: the N instances the batch was made of, with whatever else they have, if it was.
+        finite: 0-d bool, whether everything was finite that the boxes were chosen from, if known.
     """
 
     boxes: torch.Tensor
@@ -179,6 +199,8 @@ class ProposalBatch(Sequence[Instances]):
     gt_index: torch.Tensor | None = None
     targets: TargetBatch | None = None
     fixed: bool | None = None
+    instances: Sequence[Instances] | None = None
+    finite: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.fixed is None:
@@ -198,18 +220,42 @@ class ProposalBatch(Sequence[Instances]):
         """
         if isinstance(proposals, ProposalBatch):
             return proposals
-        boxes, valid = _pad([p.proposal_boxes.tensor for p in proposals])
+        if len(proposals) == 0:
+            none = torch.zeros((0, 1), dtype=torch.int64)
+            boxes = torch.zeros((0, 1, 4))
+            return cls(boxes, none.bool(), [], gt_classes=none, gt_boxes=boxes, fixed=False, instances=[])
+        boxes, valid = pad([p.proposal_boxes.tensor for p in proposals])
         optional: dict[str, Any] = {}
         names = {"objectness_logits": "logits", "gt_classes": "gt_classes"}
         for field, name in names.items():
             if all(p.has(field) for p in proposals):
-                optional[name] = _pad([p.get(field) for p in proposals])[0]
+                optional[name] = pad([p.get(field) for p in proposals])[0]
         if "gt_classes" in optional:
             optional["gt_classes"] = optional["gt_classes"].masked_fill(~valid, -1)
             # Without objects an image has no ``gt_boxes``, and its proposals are all background.
             sources = [p.gt_boxes if p.has("gt_boxes") else p.proposal_boxes for p in proposals]
-            optional["gt_boxes"] = _pad([b.tensor for b in sources])[0]
-        return cls(boxes, valid, [p.image_size for p in proposals], fixed=False, **optional)
+            optional["gt_boxes"] = pad([b.tensor for b in sources])[0]
+        sizes = [p.image_size for p in proposals]
+        return cls(boxes, valid, sizes, fixed=False, instances=list(proposals), **optional)
+
+    def exact(self) -> ProposalBatch:
+        """Return the same batch with nothing but used places in :meth:`rows`."""
+        return replace(self, fixed=False) if self.fixed else self
+
+    def matching(self, count: int) -> ProposalBatch:
+        """Return the batch whose :meth:`rows` are the ``count`` that something was computed for.
+
+        This package computes for all places of a fixed shape; who pools the boxes of the instances
+        has only the used ones.
+        """
+        return self if count == self.valid.numel() else self.exact()
+
+    def set_boxes(self, boxes: torch.Tensor) -> None:
+        """Put (M, 4) boxes in place of those in :meth:`rows`."""
+        self.boxes = self.spread(boxes)
+        self._rows = None
+        for instances, padded, valid in zip(self.instances or [], self.boxes, self.valid, strict=False):
+            instances.proposal_boxes = Boxes(padded[valid])
 
     def rows(self) -> RoiRows:
         """Return all boxes in one list: every place if ``fixed``, else the used ones."""
@@ -258,6 +304,8 @@ class ProposalBatch(Sequence[Instances]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
+        if self.instances is not None:
+            return self.instances[index]
         used = self.valid[index]
         result = Instances(self.image_sizes[index], proposal_boxes=Boxes(self.boxes[index][used]))
         if self.logits is not None:

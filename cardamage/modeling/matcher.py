@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from cardamage.errors import ConfigValueError
 
-__all__ = ["Matcher", "batched_iou"]
+__all__ = ["Matcher", "batched_iou", "match_padded"]
 
 
 def batched_iou(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -106,14 +106,60 @@ class Matcher:
             best, matches = quality.max(dim=1)
         labels = self._labels(best)
         if self.allow_low_quality_matches and m and p:
-            is_best = (quality == quality.amax(dim=2, keepdim=True)) & gt_valid[:, :, None]
-            labels = labels.masked_fill(is_best.any(dim=1), 1)
+            labels = labels.masked_fill(self._best_of_some(quality, gt_valid), 1)
         if pred_valid is not None:
             labels = labels.masked_fill(~pred_valid, -1)
         return matches, labels
+
+    @staticmethod
+    def _best_of_some(quality: torch.Tensor, gt_valid: torch.Tensor) -> torch.Tensor:
+        """Return (N, P) bool: the predictions that overlap some ground truth most."""
+        return ((quality == quality.amax(dim=2, keepdim=True)) & gt_valid[:, :, None]).any(dim=1)
+
+    def set_low_quality_matches_(
+        self, match_labels: torch.Tensor, match_quality_matrix: torch.Tensor
+    ) -> None:
+        """Label as foreground, in place, what overlaps some ground truth most.
+
+        Args:
+            match_labels: (P,) labels.
+            match_quality_matrix: (M, P) overlaps, M > 0.
+        """
+        valid = torch.ones((1, len(match_quality_matrix)), dtype=torch.bool, device=match_labels.device)
+        match_labels[self._best_of_some(match_quality_matrix[None], valid)[0]] = 1
 
     def _labels(self, best: torch.Tensor) -> torch.Tensor:
         labels = torch.full(best.shape, self.labels[0], dtype=torch.int8, device=best.device)
         for label, low in zip(self.labels[1:], self.thresholds[1:], strict=False):
             labels = labels.masked_fill(best >= low, label)
         return labels
+
+
+def match_padded(
+    matcher: Callable[..., tuple[torch.Tensor, torch.Tensor]],
+    quality: torch.Tensor,
+    gt_valid: torch.Tensor,
+    pred_valid: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Match a padded batch, with a matcher of a user's own image by image.
+
+    Args:
+        matcher: a :class:`Matcher`, or of its call's form.
+        quality: see :meth:`Matcher.match_batch`.
+        gt_valid: see there.
+        pred_valid: see there.
+
+    Returns:
+        As :meth:`Matcher.match_batch`.
+    """
+    if isinstance(matcher, Matcher) and type(matcher).__call__ is Matcher.__call__:
+        return matcher.match_batch(quality, gt_valid, pred_valid)
+    if pred_valid is None:
+        pred_valid = gt_valid.new_ones((quality.shape[0], quality.shape[2]))
+    matches = torch.zeros(pred_valid.shape, dtype=torch.int64, device=quality.device)
+    labels = torch.full_like(matches, -1, dtype=torch.int8)
+    for i, (truths, predictions) in enumerate(zip(gt_valid, pred_valid, strict=True)):
+        found, label = matcher(quality[i][truths][:, predictions])
+        matches[i, predictions] = found
+        labels[i, predictions] = label.to(torch.int8)
+    return matches, labels

@@ -14,12 +14,13 @@ from cardamage.layers import ROIAlign
 from cardamage.structures import Boxes
 
 from .batch import RoiRows, fixed_shapes
+from .custom import batched
 
-__all__ = ["ROIPooler", "assign_boxes_to_levels"]
+__all__ = ["ROIPooler", "assign_boxes_to_levels", "convert_boxes_to_pooler_format"]
 
 
 def assign_boxes_to_levels(
-    boxes: torch.Tensor,
+    box_lists: Sequence[Boxes],
     min_level: int,
     max_level: int,
     canonical_box_size: int,
@@ -28,7 +29,7 @@ def assign_boxes_to_levels(
     """Choose every box's pyramid level (https://arxiv.org/abs/1612.03144, equation 1).
 
     Args:
-        boxes: (M, 4) XYXY.
+        box_lists: the boxes of every image, M in all.
         min_level: the finest level there is; level l has the stride 2 ** l.
         max_level: the coarsest level there is.
         canonical_box_size: the side, in pixels, of a square that belongs to ``canonical_level``.
@@ -37,10 +38,26 @@ def assign_boxes_to_levels(
     Returns:
         (M,) int64, counted from ``min_level``.
     """
+    boxes = torch.cat([b.tensor for b in box_lists])
+    return _levels(boxes, min_level, max_level, canonical_box_size, canonical_level)
+
+
+def _levels(
+    boxes: torch.Tensor, min_level: int, max_level: int, canonical_box_size: int, canonical_level: int
+) -> torch.Tensor:
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     relative = torch.sqrt(area) / canonical_box_size
     level = torch.floor(canonical_level + torch.log2(relative + 1e-8))
     return level.clamp(min=min_level, max=max_level).to(torch.int64) - min_level
+
+
+def convert_boxes_to_pooler_format(box_lists: Sequence[Boxes]) -> torch.Tensor:
+    """Return (M, 5) rows (image, x0, y0, x1, y1) of the boxes of all images."""
+    return _with_image(RoiRows.from_boxes(box_lists))
+
+
+def _with_image(rows: RoiRows) -> torch.Tensor:
+    return torch.cat([rows.image[:, None].to(rows.boxes.dtype), rows.boxes], dim=1)
 
 
 def _make_pooler(kind: str, size: tuple[int, int], scale: float, sampling_ratio: int) -> nn.Module:
@@ -95,34 +112,34 @@ class ROIPooler(nn.Module):
             _make_pooler(pooler_type, self.output_size, scale, sampling_ratio) for scale in scales
         )
 
-    def forward(self, x: Sequence[torch.Tensor], boxes: RoiRows | Sequence[Boxes]) -> torch.Tensor:
+    @batched
+    def forward(self, x: Sequence[torch.Tensor], box_lists: RoiRows | Sequence[Boxes]) -> torch.Tensor:
         """Crop the regions.
 
         Args:
             x: the levels' (N, C, Hi, Wi) maps, finest first.
-            boxes: the regions in input pixels: rows, or the boxes of each of the N images.
+            box_lists: the regions in input pixels: the boxes of each of the N images, or rows.
 
         Returns:
             (M, C, *output_size) features, the regions of all images in order; zero for rows that
             are not valid.
         """
-        if not isinstance(boxes, RoiRows):
-            if len(boxes) == 0:
-                return x[0].new_zeros((0, x[0].shape[1], *self.output_size))
-            boxes = RoiRows.from_boxes(boxes)
-        rois = torch.cat([boxes.image[:, None].to(boxes.boxes.dtype), boxes.boxes], dim=1)
+        if not isinstance(box_lists, RoiRows) and len(box_lists) == 0:
+            return x[0].new_zeros((0, x[0].shape[1], *self.output_size))
+        rows = box_lists if isinstance(box_lists, RoiRows) else RoiRows.from_boxes(box_lists)
+        rois = _with_image(rows)
         if len(self.level_poolers) == 1:
-            levels = torch.zeros_like(boxes.image)
+            levels = torch.zeros_like(rows.image)
         else:
-            levels = assign_boxes_to_levels(
-                boxes.boxes,
+            levels = _levels(
+                rows.boxes,
                 self.min_level,
                 self.max_level,
                 self.canonical_box_size,
                 self.canonical_level,
             )
         pool = self._pool_masked if fixed_shapes(rois.device) else self._pool_indexed
-        return pool(x, rois, levels, boxes.valid)
+        return pool(x, rois, levels, rows.valid)
 
     def _pool_indexed(
         self, x: Sequence[torch.Tensor], rois: torch.Tensor, levels: torch.Tensor, valid: torch.Tensor

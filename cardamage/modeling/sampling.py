@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import torch
 
+from .batch import fixed_shapes
+
 __all__ = ["sample_batch", "subsample_labels"]
 
 
 def sample_batch(
     labels: torch.Tensor, num_samples: int, positive_fraction: float, bg_label: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sample every row of a padded batch, without reading a count back from the device.
+    """Sample every row of a padded batch: up to a share of positives, then negatives in what is left.
 
-    Every candidate draws a random key, and the highest keys win: first up to
-    ``int(num_samples * positive_fraction)`` positives, then negatives in the places that are left.
+    On an accelerator no count is read back from the device. On the CPU, where that is free, the random
+    numbers are drawn row by row as Detectron2 draws them, so that a seed gives the same samples.
 
     Args:
         labels: (N, P) integers: -1 to ignore, ``bg_label`` for background, else foreground.
@@ -25,17 +27,49 @@ def sample_batch(
         (N, K) int64 indices into P with K = min(P, num_samples), foreground first, and (N, K) bool:
         False for the places nothing was left to fill, which come last.
     """
-    capacity = min(labels.shape[1], num_samples)
-    max_positives = min(labels.shape[1], int(num_samples * positive_fraction))
+    draw = _draw_keys if fixed_shapes(labels.device) else _draw_rows
+    return draw(labels, min(labels.shape[1], num_samples), int(num_samples * positive_fraction), bg_label)
+
+
+def _draw_keys(
+    labels: torch.Tensor, capacity: int, max_positives: int, bg_label: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Let every candidate draw a random key, and the highest win: without reading anything."""
     negative = labels == bg_label
     positive = (labels != -1) & ~negative
     draw = torch.rand(labels.shape, device=labels.device)
     # Keys: a negative in [0, 1), a chosen positive in [2, 3), everything else -1.
     key = torch.where(negative, draw, torch.full_like(draw, -1.0))
-    drawn, chosen = torch.where(positive, draw, -torch.ones_like(draw)).topk(max_positives, dim=1)
+    candidates = torch.where(positive, draw, -torch.ones_like(draw))
+    drawn, chosen = candidates.topk(min(labels.shape[1], max_positives), dim=1)
     key.scatter_(1, chosen, torch.where(drawn >= 0, drawn + 2.0, key.gather(1, chosen)))
     winners, index = key.topk(capacity, dim=1)
     return index, winners >= 0
+
+
+def _draw_rows(
+    labels: torch.Tensor, capacity: int, max_positives: int, bg_label: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sample row by row, positives before negatives."""
+    index = torch.zeros((len(labels), capacity), dtype=torch.int64, device=labels.device)
+    valid = torch.zeros_like(index, dtype=torch.bool)
+    for i, row in enumerate(labels):
+        chosen = torch.cat(_choose(row, capacity, max_positives, bg_label))
+        index[i, : len(chosen)] = chosen
+        valid[i, : len(chosen)] = True
+    return index, valid
+
+
+def _choose(
+    labels: torch.Tensor, num_samples: int, max_positives: int, bg_label: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    positive = ((labels != -1) & (labels != bg_label)).nonzero()[:, 0]
+    negative = (labels == bg_label).nonzero()[:, 0]
+    num_positive = min(len(positive), max_positives)
+    # One after the other, both in full: so a seed gives the samples it gives in Detectron2.
+    first = torch.randperm(len(positive), device=labels.device)[:num_positive]
+    second = torch.randperm(len(negative), device=labels.device)[: num_samples - num_positive]
+    return positive[first], negative[second]
 
 
 def subsample_labels(
@@ -50,9 +84,6 @@ def subsample_labels(
         bg_label: the label of background.
 
     Returns:
-        The indices of the sampled positives and of the sampled negatives.
+        The int64 indices of the sampled positives and of the sampled negatives.
     """
-    index, valid = sample_batch(labels[None], num_samples, positive_fraction, bg_label)
-    index = index[0][valid[0]]
-    background = labels[index] == bg_label
-    return index[~background], index[background]
+    return _choose(labels, num_samples, int(num_samples * positive_fraction), bg_label)

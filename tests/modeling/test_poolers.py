@@ -22,9 +22,9 @@ def _boxes(rng: np.random.Generator, count: int) -> torch.Tensor:
 
 def test_levels_against_the_papers_rule() -> None:
     sides = [0.0, 1.0, 55.9, 56.0, 111.9, 112.0, 223.9, 224.0, 447.9, 448.0, 5000.0]
-    boxes = torch.tensor([[3.0, 7.0, 3.0 + s, 7.0 + s] for s in sides], dtype=torch.float64)
+    boxes = Boxes(torch.tensor([[3.0, 7.0, 3.0 + s, 7.0 + s] for s in sides]))
     expected = [min(max(math.floor(4 + math.log2(s / 224 + 1e-8)), 2), 5) - 2 if s else 0 for s in sides]
-    assert assign_boxes_to_levels(boxes, 2, 5, 224, 4).tolist() == expected
+    assert assign_boxes_to_levels([boxes[:4], boxes[4:]], 2, 5, 224, 4).tolist() == expected
 
 
 @pytest.mark.parametrize("kind", ["ROIAlignV2", "ROIAlign", "ROIPool"])

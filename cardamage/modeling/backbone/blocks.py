@@ -18,10 +18,8 @@ Norm = Any
 
 
 def _conv_norm(cin: int, cout: int, kernel: int, norm: Norm, **kwargs: Any) -> Conv2d:
-    """A convolution without bias, followed by its normalization, He-initialized."""
-    conv = Conv2d(cin, cout, kernel_size=kernel, bias=False, norm=get_norm(norm, cout), **kwargs)
-    weight_init.c2_msra_fill(conv)
-    return conv
+    """A convolution without bias, followed by its normalization."""
+    return Conv2d(cin, cout, kernel_size=kernel, bias=False, norm=get_norm(norm, cout), **kwargs)
 
 
 class _ResidualBlock(CNNBlockBase):
@@ -33,6 +31,14 @@ class _ResidualBlock(CNNBlockBase):
         super().__init__(in_channels, out_channels, stride)
         same = in_channels == out_channels
         self.shortcut = None if same else _conv_norm(in_channels, out_channels, 1, norm, stride=stride)
+
+    def _initialize(self, *layers: nn.Module) -> None:
+        """He-initialize the layers and the shortcut.
+
+        After all of them were made, and in this order: so a seed gives the weights it gives in Detectron2.
+        """
+        for layer in layers if self.shortcut is None else (*layers, self.shortcut):
+            weight_init.c2_msra_fill(layer)
 
     def branch(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the residual, before the addition."""
@@ -60,6 +66,7 @@ class BasicBlock(_ResidualBlock):
         super().__init__(in_channels, out_channels, stride, norm)
         self.conv1 = _conv_norm(in_channels, out_channels, 3, norm, stride=stride, padding=1)
         self.conv2 = _conv_norm(out_channels, out_channels, 3, norm, padding=1)
+        self._initialize(self.conv1, self.conv2)
 
     def branch(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the residual, before the addition."""
@@ -99,6 +106,7 @@ class BottleneckBlock(_ResidualBlock):
         self.conv1 = _conv_norm(in_channels, bottleneck_channels, 1, norm, stride=first)
         self._make_middle(bottleneck_channels, norm, stride=second, dilation=dilation, groups=num_groups)
         self.conv3 = _conv_norm(bottleneck_channels, out_channels, 1, norm)
+        self._initialize(self.conv1, self.conv2, self.conv3)
 
     def _make_middle(self, channels: int, norm: Norm, *, stride: int, dilation: int, groups: int) -> None:
         """Add the 3x3 layer; a subclass may use another kind."""
@@ -189,6 +197,7 @@ class BasicStem(CNNBlockBase):
         """
         super().__init__(in_channels, out_channels, 4)
         self.conv1 = _conv_norm(in_channels, out_channels, 7, norm, stride=2, padding=3)
+        weight_init.c2_msra_fill(self.conv1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H / 4, W / 4)."""

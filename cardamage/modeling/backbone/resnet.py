@@ -296,6 +296,6 @@ def build_resnet_backbone(cfg: Any, input_shape: ShapeSpec) -> ResNet:
     _check_config(node)
     channels: Any = input_shape.channels
     stem = BasicStem(channels, node.STEM_OUT_CHANNELS, node.NORM)
-    wanted = max((int(name[3:]) - 1 for name in node.OUT_FEATURES if name.startswith("res")), default=0)
-    stages = [ResNet.make_stage(**_stage_arguments(node, i)) for i in range(min(wanted, 4))]
+    # All of them, though ResNet drops those without use: so a seed gives the weights it gives in Detectron2.
+    stages = [ResNet.make_stage(**_stage_arguments(node, i)) for i in range(4)]
     return ResNet(stem, stages, out_features=node.OUT_FEATURES, freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT)

@@ -15,6 +15,7 @@ from cardamage.utils.events import get_event_storage
 
 from ..backbone import Backbone, build_backbone
 from ..batch import TargetBatch
+from ..custom import call
 from ..postprocessing import detector_postprocess
 from ..proposal_generator import build_proposal_generator
 from ..roi_heads import build_roi_heads
@@ -121,7 +122,7 @@ class GeneralizedRCNN(ImageModel):
         targets = _ground_truth(batched_inputs, self.device)
         features = self.backbone(images.tensor)
         proposals, losses = self._propose(batched_inputs, images, features, targets)
-        _, head_losses = self.roi_heads(images, features, proposals, targets)
+        _, head_losses = call(self.roi_heads, images, features, proposals, targets)
         if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:
             self.visualize_training(batched_inputs, proposals)
         return {**head_losses, **losses}
@@ -131,7 +132,7 @@ class GeneralizedRCNN(ImageModel):
     ) -> tuple[Sequence[Instances], dict[str, torch.Tensor]]:
         """Generate proposals, or take those that came with the input."""
         if self.proposal_generator is not None:
-            return self.proposal_generator(images, features, targets)
+            return call(self.proposal_generator, images, features, targets)
         if "proposals" not in batched_inputs[0]:
             raise ValueError('this model makes no proposals: every input needs "proposals"')
         return [x["proposals"].to(self.device) for x in batched_inputs], {}
@@ -166,16 +167,26 @@ class GeneralizedRCNN(ImageModel):
         features = self.backbone(images.tensor)
         if detected_instances is None:
             proposals, _ = self._propose(batched_inputs, images, features, None)
-            results, _ = self.roi_heads(images, features, proposals, None)
+            results, _ = call(self.roi_heads, images, features, proposals, None)
         else:
             known = [x.to(self.device) for x in detected_instances]
             results = self.roi_heads.forward_with_given_boxes(features, known)
         if not do_postprocess:
             return list(results)
+        return self._postprocess(results, batched_inputs, images.image_sizes, self.mask_output)
+
+    @staticmethod
+    def _postprocess(
+        instances: Sequence[Instances],
+        batched_inputs: Inputs,
+        image_sizes: Sequence[tuple[int, int]],
+        mask_output: str = "bitmask",
+    ) -> list[dict[str, Instances]]:
+        """Scale every image's detections to the size asked for."""
         processed = []
-        for result, one_input, image_size in zip(results, batched_inputs, images.image_sizes, strict=True):
+        for result, one_input, image_size in zip(instances, batched_inputs, image_sizes, strict=True):
             height, width = _output_size(one_input, image_size)
-            scaled = detector_postprocess(result, height, width, mask_output=self.mask_output)
+            scaled = detector_postprocess(result, height, width, mask_output=mask_output)
             processed.append({"instances": scaled})
         return processed
 
@@ -246,7 +257,7 @@ class ProposalNetwork(ImageModel):
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
         targets = _ground_truth(batched_inputs, self.device) if self.training else None
-        proposals, losses = self.proposal_generator(images, features, targets)
+        proposals, losses = call(self.proposal_generator, images, features, targets)
         if self.training:
             return losses
         return [

@@ -7,12 +7,22 @@ from collections.abc import Sequence
 
 import torch
 
+from cardamage.errors import DataError
 from cardamage.layers import nms_keep_mask
-from cardamage.structures import Instances
+from cardamage.structures import Boxes, Instances
 
 from ..batch import ProposalBatch, TargetBatch, fixed_shapes, size_tensor
 
-__all__ = ["add_ground_truth_to_proposals", "best_of_batch", "select_proposals"]
+__all__ = [
+    "add_ground_truth_to_proposals",
+    "add_ground_truth_to_proposals_single_image",
+    "append_ground_truth",
+    "best_of_batch",
+    "find_top_rpn_proposals",
+    "gather_boxes",
+    "select_proposals",
+    "top_of_levels",
+]
 
 # The objectness of ground truth among proposals: of a probability of nearly 1.
 _GT_LOGIT = math.log((1.0 - 1e-10) / (1 - (1.0 - 1e-10)))
@@ -35,9 +45,24 @@ def best_of_batch(scores: torch.Tensor, keep: torch.Tensor, limit: int) -> tuple
     return order, keep.gather(1, order)
 
 
-def _take(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Gather (N, K) places of (N, T, 4)."""
+def gather_boxes(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Take (N, K) places of (N, T, 4)."""
     return values.gather(1, index[:, :, None].expand(-1, -1, values.shape[2]))
+
+
+def top_of_levels(logits: Sequence[torch.Tensor], limit: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Find the best anchors of every level.
+
+    Args:
+        logits: per level (N, Pi) objectness.
+        limit: how many of a level to take at most.
+
+    Returns:
+        Per level the (N, Ki) int64 places by falling objectness, and the (sum of Ki,) int64 levels.
+    """
+    places = [part.topk(min(limit, part.shape[1]), dim=1).indices for part in logits]
+    levels = [torch.full((p.shape[1],), i, device=p.device) for i, p in enumerate(places)]
+    return places, torch.cat(levels)
 
 
 def select_proposals(
@@ -75,29 +100,115 @@ def select_proposals(
         most = max(int(valid.sum(dim=1).max()), 1)
         order, valid = order[:, :most], valid[:, :most]
     chosen = logits.gather(1, order)
-    return ProposalBatch(boxes=_take(boxes, order), valid=valid, image_sizes=list(image_sizes), logits=chosen)
+    return ProposalBatch(
+        boxes=gather_boxes(boxes, order),
+        valid=valid,
+        image_sizes=list(image_sizes),
+        logits=chosen,
+        finite=finite.all(),
+    )
 
 
-def add_ground_truth_to_proposals(
-    targets: Sequence[Instances], proposals: Sequence[Instances]
-) -> ProposalBatch:
-    """Append the ground truth's boxes to the proposals, so that training always has good ones.
+@torch.no_grad()
+def find_top_rpn_proposals(
+    proposals: Sequence[torch.Tensor],
+    pred_objectness_logits: Sequence[torch.Tensor],
+    image_sizes: Sequence[tuple[int, int]],
+    nms_thresh: float,
+    pre_nms_topk: int,
+    post_nms_topk: int,
+    min_box_size: float,
+    training: bool,
+) -> list[Instances]:
+    """Choose the proposals of N images from the decoded boxes of all anchors.
 
     Args:
-        targets: the ground truth of N images.
-        proposals: the proposals of the same images.
+        proposals: per level (N, Pi, 4) XYXY boxes.
+        pred_objectness_logits: per level (N, Pi).
+        image_sizes: N sizes (h, w).
+        nms_thresh: the overlap from which on the lower-scored box of a level goes.
+        pre_nms_topk: candidates of a level.
+        post_nms_topk: how many an image keeps.
+        min_box_size: a box must be wider and higher than this, in pixels.
+        training: what to do with values that are not finite: refuse, or leave out.
+
+    Returns:
+        N instances with ``proposal_boxes`` and ``objectness_logits`` by falling objectness.
+
+    Raises:
+        FloatingPointError: a candidate that is not finite, in training.
+    """
+    places, levels = top_of_levels(pred_objectness_logits, pre_nms_topk)
+    boxes = torch.cat([gather_boxes(p, at) for p, at in zip(proposals, places, strict=True)], dim=1)
+    logits = torch.cat([x.gather(1, at) for x, at in zip(pred_objectness_logits, places, strict=True)], dim=1)
+    found = select_proposals(boxes, logits, levels, image_sizes, nms_thresh, post_nms_topk, min_box_size)
+    if training and not found.finite:
+        raise FloatingPointError(
+            "the RPN predicts boxes or scores that are not finite, so the training has diverged; "
+            "lower SOLVER.BASE_LR or set SOLVER.CLIP_GRADIENTS.ENABLED True"
+        )
+    return list(found)
+
+
+def append_ground_truth(batch: ProposalBatch, truth: TargetBatch) -> ProposalBatch:
+    """Append the ground truth's boxes to padded proposals, so that training always has good ones.
+
+    Args:
+        batch: the proposals of N images.
+        truth: the ground truth of the same images.
 
     Returns:
         The proposals, with the ground truth's boxes last.
     """
-    batch, truth = ProposalBatch.of(proposals), TargetBatch.of(targets)
     logits = batch.logits
     if logits is not None:
         logits = torch.cat([logits, logits.new_full(truth.valid.shape, _GT_LOGIT)], dim=1)
+    instances = batch.instances
+    if instances is not None:
+        more = any(set(x.get_fields()) - {"proposal_boxes", "objectness_logits"} for x in instances)
+        instances = add_ground_truth_to_proposals(list(truth), instances) if more else None
     return ProposalBatch(
         boxes=torch.cat([batch.boxes, truth.boxes.to(batch.boxes)], dim=1),
         valid=torch.cat([batch.valid, truth.valid], dim=1),
         image_sizes=batch.image_sizes,
         logits=logits,
         fixed=batch.fixed,
+        instances=instances,
     )
+
+
+def add_ground_truth_to_proposals(
+    gt: Sequence[Instances | Boxes], proposals: Sequence[Instances]
+) -> list[Instances]:
+    """Append the ground truth's boxes to lists of proposals, all fields of the proposals included.
+
+    Args:
+        gt: the ground truth of N images: instances with ``gt_boxes``, or the boxes alone.
+        proposals: the proposals of the same images.
+
+    Returns:
+        N instances with the fields of the proposals, the ground truth's boxes last.
+
+    Raises:
+        DataError: lists of different lengths, or a field of the proposals that the ground truth lacks.
+    """
+    if len(gt) != len(proposals):
+        raise DataError(f"there are proposals for {len(proposals)} images, but ground truth for {len(gt)}")
+    pairs = zip(gt, proposals, strict=True)
+    return [add_ground_truth_to_proposals_single_image(truth, found) for truth, found in pairs]
+
+
+def add_ground_truth_to_proposals_single_image(gt: Instances | Boxes, proposals: Instances) -> Instances:
+    """Append one image's ground truth to its proposals; see :func:`add_ground_truth_to_proposals`."""
+    fields = {"gt_boxes": gt} if isinstance(gt, Boxes) else gt.get_fields()
+    boxes = fields["gt_boxes"]
+    logits = boxes.tensor.new_full((len(boxes),), _GT_LOGIT)
+    added = {**fields, "proposal_boxes": boxes, "objectness_logits": logits}
+    missing = sorted(set(proposals.get_fields()) - set(added))
+    if missing:
+        raise DataError(
+            f"the proposals have the field '{missing[0]}', the ground truth that is to be appended has not; "
+            "give it to both, or set MODEL.ROI_HEADS.PROPOSAL_APPEND_GT to False"
+        )
+    chosen = {name: added[name] for name in proposals.get_fields()}
+    return Instances.cat([proposals, Instances(proposals.image_size, **chosen)])

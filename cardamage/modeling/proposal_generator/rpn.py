@@ -18,10 +18,11 @@ from cardamage.utils.events import get_event_storage
 from ..anchor_generator import build_anchor_generator
 from ..batch import ProposalBatch, TargetBatch, size_tensor
 from ..box_regression import Box2BoxTransform, box_regression_loss
-from ..matcher import Matcher, batched_iou
-from ..sampling import sample_batch
+from ..custom import as_list, batched, takes_batches
+from ..matcher import Matcher, batched_iou, match_padded
+from ..sampling import sample_batch, subsample_labels
 from .build import PROPOSAL_GENERATOR_REGISTRY
-from .proposal_utils import select_proposals
+from .proposal_utils import gather_boxes, select_proposals, top_of_levels
 from .rpn_head import RPN_HEAD_REGISTRY, StandardRPNHead, build_rpn_head
 
 __all__ = ["RPN", "RPN_HEAD_REGISTRY", "AnchorSample", "StandardRPNHead", "build_rpn_head"]
@@ -45,11 +46,6 @@ class AnchorSample:
     valid: torch.Tensor
     positive: torch.Tensor
     gt_boxes: torch.Tensor
-
-
-def _gather_boxes(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Take (N, S) places of (N, P, 4)."""
-    return values.gather(1, index[:, :, None].expand(-1, -1, 4))
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
@@ -142,6 +138,7 @@ class RPN(nn.Module):
             "smooth_l1_beta": node.SMOOTH_L1_BETA,
         }
 
+    @batched
     def forward(
         self,
         images: ImageList,
@@ -160,86 +157,142 @@ class RPN(nn.Module):
 
         Raises:
             ValueError: training without ground truth.
+
+        Boxes and scores that are not finite are never proposed; in training they make ``loss_rpn_cls``
+        not a number, too.
         """
         maps = [features[name] for name in self.in_features]
         anchors = self.anchor_generator(maps)
         level_logits, level_deltas = self.rpn_head(maps)
-        # (N, A, H, W) -> (N, H * W * A), the anchors' order; all levels after one another.
-        logits = torch.cat([x.permute(0, 2, 3, 1).flatten(1) for x in level_logits], dim=1)
-        deltas = torch.cat([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4) for x in level_deltas], dim=1)
+        # (N, A, H, W) -> (N, H * W * A), the anchors' order.
+        logits = [x.permute(0, 2, 3, 1).flatten(1) for x in level_logits]
+        deltas = [x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4) for x in level_deltas]
         losses: dict[str, torch.Tensor] = {}
         if self.training:
             if gt_instances is None:
                 raise ValueError('the RPN needs ground truth in training: "instances" in every input')
-            targets = TargetBatch.of(gt_instances, logits.device)
-            sample = self.label_and_sample_anchors(anchors, targets, images.image_sizes)
-            losses = self.losses(anchors, logits, deltas, sample)
-        return self.predict_proposals(anchors, logits, deltas, images.image_sizes), losses
+            losses = self._train(anchors, logits, deltas, gt_instances)
+        proposals = self.predict_proposals(anchors, logits, deltas, images.image_sizes)
+        if losses and isinstance(proposals, ProposalBatch) and proposals.finite is not None:
+            # So training stops where the losses are read, without waiting for the device here.
+            spoiled = torch.full((), torch.nan, device=proposals.finite.device)
+            losses["loss_rpn_cls"] = torch.where(proposals.finite, losses["loss_rpn_cls"], spoiled)
+        return proposals, losses
 
-    @torch.no_grad()
-    def label_and_sample_anchors(
+    def _train(
         self,
         anchors: Sequence[Boxes],
-        targets: TargetBatch,
-        image_sizes: Sequence[tuple[int, int]],
-    ) -> AnchorSample:
-        """Choose the anchors to learn from.
+        logits: Sequence[torch.Tensor],
+        deltas: Sequence[torch.Tensor],
+        gt_instances: Sequence[Instances],
+    ) -> dict[str, torch.Tensor]:
+        """Compute the losses, by a subclass's own methods if it has any."""
+        own = (self.label_and_sample_anchors, self.losses, self._subsample_labels)
+        if not all(map(takes_batches, own)):
+            labels, boxes = self.label_and_sample_anchors(anchors, as_list(gt_instances))
+            return self.losses(anchors, logits, labels, deltas, boxes)
+        truth = TargetBatch.of(gt_instances, logits[0].device)
+        return self._losses(anchors, logits, deltas, self._sample_anchors(anchors, truth))
 
-        Args:
-            anchors: the anchors of every level, P in all.
-            targets: the ground truth of N images.
-            image_sizes: N sizes (h, w).
-
-        Returns:
-            S = min(P, batch_size_per_image) anchors of every image.
-        """
-        all_anchors = torch.cat([a.tensor for a in anchors])
-        chunk = max(_MAX_PAIRS // (targets.boxes.shape[1] * len(all_anchors)), 1)
+    @torch.no_grad()
+    def _match_anchors(self, anchors: torch.Tensor, truth: TargetBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the (N, P) int64 matches and (N, P) int8 labels of all P anchors."""
+        chunk = max(_MAX_PAIRS // max(truth.boxes.shape[1] * len(anchors), 1), 1)
         parts = [
-            self.anchor_matcher.match_batch(batched_iou(boxes, all_anchors), valid)
-            for boxes, valid in zip(targets.boxes.split(chunk), targets.valid.split(chunk), strict=True)
+            match_padded(self.anchor_matcher, batched_iou(boxes, anchors), valid)
+            for boxes, valid in zip(truth.boxes.split(chunk), truth.valid.split(chunk), strict=True)
         ]
         matches, labels = (torch.cat(part) for part in zip(*parts, strict=True))
         if self.anchor_boundary_thresh >= 0:
-            limits = size_tensor(image_sizes, labels.device)[:, None] + self.anchor_boundary_thresh
-            low = (all_anchors[:, :2] >= -self.anchor_boundary_thresh).all(dim=1)
-            high = (all_anchors[:, 2:] < limits[..., 2:]).all(dim=2)
+            sizes = [x.image_size for x in truth.instances]
+            limits = size_tensor(sizes, labels.device)[:, None] + self.anchor_boundary_thresh
+            low = (anchors[:, :2] >= -self.anchor_boundary_thresh).all(dim=1)
+            high = (anchors[:, 2:] < limits[..., 2:]).all(dim=2)
             labels = labels.masked_fill(~(low & high), -1)
+        return matches, labels
+
+    @torch.no_grad()
+    def _sample_anchors(self, anchors: Sequence[Boxes], truth: TargetBatch) -> AnchorSample:
+        """Choose the anchors to learn from: S = min(P, batch_size_per_image) of every image."""
+        matches, labels = self._match_anchors(torch.cat([a.tensor for a in anchors]), truth)
         index, valid = sample_batch(labels, self.batch_size_per_image, self.positive_fraction, 0)
         positive = (labels.gather(1, index) == 1) & valid
-        return AnchorSample(index, valid, positive, _gather_boxes(targets.boxes, matches.gather(1, index)))
+        return AnchorSample(index, valid, positive, gather_boxes(truth.boxes, matches.gather(1, index)))
 
-    def losses(
-        self,
-        anchors: Sequence[Boxes],
-        logits: torch.Tensor,
-        deltas: torch.Tensor,
-        sample: AnchorSample,
-    ) -> dict[str, torch.Tensor]:
-        """Compute the losses of a step, and log how many anchors they are of.
+    @batched
+    @torch.no_grad()
+    def label_and_sample_anchors(
+        self, anchors: Sequence[Boxes], gt_instances: Sequence[Instances]
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Label all anchors; for subclasses, as training itself only handles the sampled ones.
 
         Args:
             anchors: the anchors of every level, P in all.
-            logits: (N, P) objectness.
-            deltas: (N, P, 4) offsets.
-            sample: the anchors to learn from.
+            gt_instances: the ground truth of N images.
+
+        Returns:
+            Per image (P,) int8 labels: 1 for object, 0 for background, -1 for anchors not sampled; and
+            per image (P, 4) XYXY boxes, meaningful where the label is 1.
+        """
+        truth = TargetBatch.of(gt_instances)
+        matches, labels = self._match_anchors(torch.cat([a.tensor for a in anchors]), truth)
+        return [self._subsample_labels(x) for x in labels], list(gather_boxes(truth.boxes, matches))
+
+    @batched
+    def _subsample_labels(self, label: torch.Tensor) -> torch.Tensor:
+        """Set all (P,) labels but a random sample of them to -1, in place."""
+        positive, negative = subsample_labels(label, self.batch_size_per_image, self.positive_fraction, 0)
+        label.fill_(-1)
+        label[positive] = 1
+        label[negative] = 0
+        return label
+
+    @batched
+    def losses(
+        self,
+        anchors: Sequence[Boxes],
+        pred_objectness_logits: Sequence[torch.Tensor],
+        gt_labels: Sequence[torch.Tensor],
+        pred_anchor_deltas: Sequence[torch.Tensor],
+        gt_boxes: Sequence[torch.Tensor],
+    ) -> dict[str, torch.Tensor]:
+        """Compute the losses of labelled anchors.
+
+        Args:
+            anchors: the anchors of every level, P in all.
+            pred_objectness_logits: per level (N, Pi).
+            gt_labels: per image (P,) labels, see :meth:`label_and_sample_anchors`.
+            pred_anchor_deltas: per level (N, Pi, 4).
+            gt_boxes: per image (P, 4).
 
         Returns:
             ``loss_rpn_cls`` (binary cross entropy) and ``loss_rpn_loc``, 0-d.
         """
-        num_images = len(logits)
+        labels = torch.stack(list(gt_labels))
+        index = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
+        sample = AnchorSample(index, labels >= 0, labels == 1, torch.stack(list(gt_boxes)))
+        return self._losses(anchors, pred_objectness_logits, pred_anchor_deltas, sample)
+
+    def _losses(
+        self,
+        anchors: Sequence[Boxes],
+        logits: Sequence[torch.Tensor],
+        deltas: Sequence[torch.Tensor],
+        sample: AnchorSample,
+    ) -> dict[str, torch.Tensor]:
+        """Compute the losses of a sample, and log how many anchors it has."""
+        num_images = len(sample.index)
         negative = sample.valid & ~sample.positive
         storage = get_event_storage()
         storage.put_scalar("rpn/num_pos_anchors", sample.positive.sum().float() / num_images)
         storage.put_scalar("rpn/num_neg_anchors", negative.sum().float() / num_images)
-        all_anchors = torch.cat([a.tensor for a in anchors])
-        chosen = logits.gather(1, sample.index).float()
+        chosen = torch.cat(list(logits), dim=1).gather(1, sample.index).float()
         cls = F.binary_cross_entropy_with_logits(chosen, sample.positive.float(), reduction="none")
         cls_sum = torch.where(sample.valid, cls, torch.zeros_like(cls)).sum()
         loc_sum = box_regression_loss(
             self.box2box_transform,
-            all_anchors[sample.index],
-            _gather_boxes(deltas, sample.index),
+            torch.cat([a.tensor for a in anchors])[sample.index],
+            gather_boxes(torch.cat(list(deltas), dim=1), sample.index),
             sample.gt_boxes,
             sample.positive,
             self.box_reg_loss_type,
@@ -253,39 +306,32 @@ class RPN(nn.Module):
     def predict_proposals(
         self,
         anchors: Sequence[Boxes],
-        logits: torch.Tensor,
-        deltas: torch.Tensor,
+        pred_objectness_logits: Sequence[torch.Tensor],
+        pred_anchor_deltas: Sequence[torch.Tensor],
         image_sizes: Sequence[tuple[int, int]],
     ) -> ProposalBatch:
         """Decode every level's best anchors and choose among them.
 
-        Boxes and scores that are not finite are never proposed.
-
         Args:
             anchors: the anchors of every level, P in all.
-            logits: (N, P) objectness.
-            deltas: (N, P, 4) offsets.
+            pred_objectness_logits: per level (N, Pi).
+            pred_anchor_deltas: per level (N, Pi, 4).
             image_sizes: N sizes (h, w).
 
         Returns:
             The proposals by falling objectness. They carry no gradient.
         """
-        sizes = [len(a.tensor) for a in anchors]
-        limit = self.pre_nms_topk[self.training]
-        indices, levels, start = [], [], 0
-        for level, part in enumerate(logits.split(sizes, dim=1)):
-            best = part.topk(min(limit, sizes[level]), dim=1).indices
-            indices.append(best + start)
-            levels.append(torch.full((best.shape[1],), level, device=best.device))
-            start += sizes[level]
-        index = torch.cat(indices, dim=1)
-        boxes = self.box2box_transform.apply_deltas(
-            _gather_boxes(deltas, index), torch.cat([a.tensor for a in anchors])[index]
-        )
+        places, levels = top_of_levels(pred_objectness_logits, self.pre_nms_topk[self.training])
+        parts = zip(anchors, pred_objectness_logits, pred_anchor_deltas, places, strict=True)
+        logits, boxes = [], []
+        for level, level_logits, level_deltas, place in parts:
+            logits.append(level_logits.gather(1, place).float())
+            deltas = gather_boxes(level_deltas, place)
+            boxes.append(self.box2box_transform.apply_deltas(deltas, level.tensor[place]))
         return select_proposals(
-            boxes,
-            logits.gather(1, index).float(),
-            torch.cat(levels),
+            torch.cat(boxes, dim=1),
+            torch.cat(logits, dim=1),
+            levels,
             image_sizes,
             self.nms_thresh,
             self.post_nms_topk[self.training],

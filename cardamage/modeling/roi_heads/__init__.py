@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .base import ROI_HEADS_REGISTRY, ROIHeads, build_roi_heads
+from cardamage.absent import absent_names
+
+from .base import ROI_HEADS_REGISTRY, ROIHeads, build_roi_heads, select_foreground_proposals
 from .box_head import ROI_BOX_HEAD_REGISTRY, FastRCNNConvFCHead, build_box_head
 from .cascade_rcnn import CascadeROIHeads
 from .fast_rcnn import FastRCNNOutputLayers, fast_rcnn_inference
@@ -13,7 +15,7 @@ from .mask_head import (
     build_mask_head,
 )
 from .res5 import Res5ROIHeads
-from .roi_heads import StandardROIHeads, select_foreground_proposals
+from .roi_heads import StandardROIHeads
 
 __all__ = [
     "ROI_BOX_HEAD_REGISTRY",
@@ -33,3 +35,5 @@ __all__ = [
     "fast_rcnn_inference",
     "select_foreground_proposals",
 ]
+
+__getattr__ = absent_names(__name__)

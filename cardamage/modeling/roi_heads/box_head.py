@@ -62,12 +62,19 @@ class FastRCNNConvFCHead(nn.Sequential):
         for i, dim in enumerate(fc_dims, start=1):
             if i == 1:
                 self.add_module("flatten", nn.Flatten())
-            fc = nn.Linear(math.prod(size), dim)
-            weight_init.c2_xavier_fill(fc)
-            self.add_module(f"fc{i}", fc)
+            self.add_module(f"fc{i}", nn.Linear(math.prod(size), dim))
             self.add_module(f"fc_relu{i}", nn.ReLU(inplace=True))
             size = (dim,)
         self._output_size = size
+        self._initialize()
+
+    def _initialize(self) -> None:
+        # After all layers were made: so a seed gives the weights it gives in Detectron2.
+        for layer in self:
+            if isinstance(layer, nn.Linear):
+                weight_init.c2_xavier_fill(layer)
+            elif isinstance(layer, nn.Conv2d):
+                weight_init.c2_msra_fill(layer)
 
     @classmethod
     def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:

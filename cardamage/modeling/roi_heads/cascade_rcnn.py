@@ -17,10 +17,13 @@ from cardamage.utils.events import get_event_storage
 
 from ..batch import ProposalBatch, TargetBatch, size_tensor
 from ..box_regression import Box2BoxTransform
+from ..custom import batched, call, regions_stay_apart, takes_batches
 from ..matcher import Matcher
-from .base import ROI_HEADS_REGISTRY, common_channels, make_pooler
+from ..proposal_generator.proposal_utils import gather_boxes
+from .base import ROI_HEADS_REGISTRY, common_channels, make_pooler, pool_regions
 from .box_head import build_box_head
-from .fast_rcnn import FastRCNNOutputLayers, Predictions
+from .detection import detect_rows, predicted_boxes, predicted_probs
+from .fast_rcnn import FastRCNNOutputLayers
 from .roi_heads import Features, StandardROIHeads
 
 __all__ = ["CascadeROIHeads"]
@@ -92,21 +95,24 @@ class CascadeROIHeads(StandardROIHeads):
         _check_config(cfg)
         size = cfg.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION
         shape = ShapeSpec(channels=common_channels(input_shape, names), height=size, width=size)
-        heads = [build_box_head(cfg, shape) for _ in node.IOUS]
+        heads, predictors = [], []
+        for weights in node.BBOX_REG_WEIGHTS:
+            heads.append(build_box_head(cfg, shape))
+            transform = Box2BoxTransform(weights=weights)
+            predictors.append(FastRCNNOutputLayers(cfg, heads[-1].output_shape, box2box_transform=transform))
         return {
             "box_in_features": names,
             "box_pooler": make_pooler(cfg.MODEL.ROI_BOX_HEAD, input_shape, names),
             "box_heads": heads,
-            "box_predictors": [
-                FastRCNNOutputLayers(cfg, head.output_shape, box2box_transform=Box2BoxTransform(weights))
-                for head, weights in zip(heads, node.BBOX_REG_WEIGHTS, strict=True)
-            ],
+            "box_predictors": predictors,
             "proposal_matchers": [Matcher([iou], [0, 1]) for iou in node.IOUS],
         }
 
-    def _run_stage(self, features: Features, batch: ProposalBatch, stage: int) -> Predictions:
-        maps = [features[name] for name in self.box_in_features]
-        regions = self.box_pooler(maps, batch.rows())
+    @batched
+    def _run_stage(self, features: Sequence[torch.Tensor], proposals: Sequence[Instances], stage: int) -> Any:
+        """Predict for a stage's proposals, from the feature maps."""
+        batch = ProposalBatch.of(proposals)
+        regions = pool_regions(self.box_pooler, features, batch.rows(), len(batch))
         if self.training:
             # The losses of all stages add up; the features are to feel their mean.
             regions = _ScaleGradient.apply(regions, 1.0 / self.num_cascade_stages)
@@ -114,22 +120,25 @@ class CascadeROIHeads(StandardROIHeads):
 
     def _stages(
         self, features: Features, batch: ProposalBatch, truth: TargetBatch | None
-    ) -> list[tuple[Predictions, ProposalBatch]]:
+    ) -> list[tuple[Any, ProposalBatch]]:
         """Run all stages: each one's predictions and the proposals they are about."""
-        outputs: list[tuple[Predictions, ProposalBatch]] = []
+        apart = regions_stay_apart([self.box_pooler, self.box_head, self.box_predictor])
+        if not apart or not takes_batches(self._run_stage):
+            batch = batch.exact()
+        maps = [features[name] for name in self.box_in_features]
+        outputs: list[tuple[Any, ProposalBatch]] = []
         for stage in range(self.num_cascade_stages):
             if stage > 0:
                 batch = self._next_proposals(batch, outputs[-1][0], stage - 1)
                 if truth is not None:
-                    batch = self._match(batch, truth, stage)
-            outputs.append((self._run_stage(features, batch, stage), batch))
+                    batch = ProposalBatch.of(call(self._match_and_label_boxes, batch, stage, truth))
+            outputs.append((call(self._run_stage, maps, batch, stage), batch))
         return outputs
 
     @torch.no_grad()
-    def _next_proposals(self, batch: ProposalBatch, predictions: Predictions, stage: int) -> ProposalBatch:
+    def _next_proposals(self, batch: ProposalBatch, predictions: Any, stage: int) -> ProposalBatch:
         """Make proposals of the boxes a stage predicts."""
-        boxes, _ = self.box_predictor[stage].predict_rows(predictions, batch.rows())
-        padded = batch.spread(boxes)
+        padded = batch.spread(predicted_boxes(self.box_predictor[stage], predictions, batch))
         padded = torch.minimum(padded.clamp(min=0), size_tensor(batch.image_sizes, padded.device)[:, None])
         valid = batch.valid
         if self.training:
@@ -137,34 +146,54 @@ class CascadeROIHeads(StandardROIHeads):
             valid = valid & (padded[..., 2:] > padded[..., :2]).all(dim=2)
         return ProposalBatch(padded, valid, batch.image_sizes, fixed=batch.fixed)
 
+    @batched
     @torch.no_grad()
-    def _match(self, batch: ProposalBatch, truth: TargetBatch, stage: int) -> ProposalBatch:
+    def _match_and_label_boxes(
+        self, proposals: Sequence[Instances], stage: int, targets: Sequence[Instances]
+    ) -> ProposalBatch:
         """Match a stage's proposals with the ground truth, by the stage's own threshold."""
-        matches, classes = self.match_classes(batch, truth, self.proposal_matchers[stage])
+        batch, truth = ProposalBatch.of(proposals), TargetBatch.of(targets)
+        matches, labels = self._match(batch, truth, self.proposal_matchers[stage])
+        classes = self._padded_classes(matches, labels, batch, truth)
         self._log_samples(classes, prefix=f"stage{stage}/")
-        boxes = truth.boxes.gather(1, matches[:, :, None].expand(-1, -1, 4))
-        return replace(batch, gt_classes=classes, gt_boxes=boxes, gt_index=matches, targets=truth)
+        boxes = gather_boxes(truth.boxes, matches)
+        return replace(
+            batch, gt_classes=classes, gt_boxes=boxes, gt_index=matches, targets=truth, instances=None
+        )
 
     def _box_losses(
-        self, features: Features, batch: ProposalBatch
-    ) -> tuple[dict[str, torch.Tensor], ProposalBatch]:
-        losses = {}
-        for stage, (predictions, proposals) in enumerate(self._stages(features, batch, batch.targets)):
-            with get_event_storage().name_scope(f"stage{stage}"):
-                stage_losses = self.box_predictor[stage].losses(predictions, proposals)
-            losses.update({f"{name}_stage{stage}": loss for name, loss in stage_losses.items()})
-        # Masks are learned on the first stage's proposals.
-        return losses, batch
+        self, features: Features, sampled: Sequence[Instances], targets: Sequence[Instances]
+    ) -> dict[str, torch.Tensor]:
+        return call(self._forward_box, features, sampled, targets)
 
-    def _forward_box(self, features: Features, proposals: Sequence[Instances]) -> Sequence[Instances]:
+    @batched
+    def _forward_box(
+        self,
+        features: Features,
+        proposals: Sequence[Instances],
+        targets: Sequence[Instances] | None = None,
+    ) -> Any:
+        """Detect boxes: in training all stages' losses (masks learn on the first one's proposals)."""
         batch = ProposalBatch.of(proposals)
-        outputs = self._stages(features, batch, None)
-        scores = [p.predict_scores(out[0][0]) for p, out in zip(self.box_predictor, outputs, strict=True)]
-        last = self.box_predictor[-1]
-        predictions, batch = outputs[-1]
-        boxes, _ = last.predict_rows(predictions, batch.rows())
+        if not self.training:
+            return self._detect(self._stages(features, batch, None))
+        if targets is None:
+            raise ValueError("a cascade's box heads need the ground truth in training")
+        truth = TargetBatch.of(targets, batch.boxes.device)
+        losses = {}
+        for stage, (predictions, samples) in enumerate(self._stages(features, batch, truth)):
+            with get_event_storage().name_scope(f"stage{stage}"):
+                stage_losses = call(self.box_predictor[stage].losses, predictions, samples)
+            losses.update({f"{name}_stage{stage}": loss for name, loss in stage_losses.items()})
+        return losses
+
+    def _detect(self, outputs: Sequence[tuple[Any, ProposalBatch]]) -> list[Instances]:
+        """Choose detections by the stages' mean scores, with the last stage's boxes."""
+        pairs = zip(self.box_predictor, outputs, strict=True)
+        scores = [predicted_probs(predictor, *output) for predictor, output in pairs]
         mean = torch.stack(scores).sum(dim=0) * (1.0 / self.num_cascade_stages)
-        return last.detections(boxes, mean, batch)[0]
+        last, (predictions, batch) = self.box_predictor[-1], outputs[-1]
+        return detect_rows(last, predicted_boxes(last, predictions, batch), mean, batch)[0]
 
 
 def _check_config(cfg: Any) -> None:

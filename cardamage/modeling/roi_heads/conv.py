@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from fvcore.nn import weight_init
 from torch import nn
 
 from cardamage.layers import Conv2d, get_norm
@@ -13,14 +12,14 @@ __all__ = ["conv3x3"]
 
 
 def conv3x3(in_channels: int, out_channels: int, norm: Any = "") -> Conv2d:
-    """Return a 3x3 convolution that keeps the map's size, with norm and ReLU, initialized for it.
+    """Return a 3x3 convolution that keeps the map's size, with norm and ReLU.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
         norm: see :func:`~cardamage.layers.get_norm`; with one, the convolution has no bias.
     """
-    conv = Conv2d(
+    return Conv2d(
         in_channels,
         out_channels,
         kernel_size=3,
@@ -29,5 +28,3 @@ def conv3x3(in_channels: int, out_channels: int, norm: Any = "") -> Conv2d:
         norm=get_norm(norm, out_channels),
         activation=nn.ReLU(),
     )
-    weight_init.c2_msra_fill(conv)
-    return conv

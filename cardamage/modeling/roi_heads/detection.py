@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,9 +12,18 @@ from cardamage.errors import ConfigValueError
 from cardamage.layers import batched_nms, batched_soft_nms
 from cardamage.structures import Boxes, Instances
 
-from ..batch import size_tensor
+from ..batch import ProposalBatch, size_tensor
+from ..custom import as_list, takes_batches
 
-__all__ = ["Suppression", "detect", "fast_rcnn_inference"]
+__all__ = [
+    "Suppression",
+    "detect",
+    "detect_rows",
+    "fast_rcnn_inference",
+    "fast_rcnn_inference_single_image",
+    "predicted_boxes",
+    "predicted_probs",
+]
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,40 @@ def detect(
     return results, sources
 
 
+def predicted_boxes(predictor: Any, predictions: Any, batch: ProposalBatch) -> torch.Tensor:
+    """Return the rows' (M, K * 4) or (M, 4) boxes, by a predictor's own method if it has one."""
+    if takes_batches(predictor.predict_boxes):
+        return predictor.box2box_transform.apply_deltas(predictions[1], batch.rows().boxes)
+    return torch.cat(list(predictor.predict_boxes(predictions, as_list(batch))))
+
+
+def predicted_probs(predictor: Any, predictions: Any, batch: ProposalBatch) -> torch.Tensor:
+    """Return the rows' (M, K + 1) probabilities, by a predictor's own method if it has one."""
+    if takes_batches(predictor.predict_probs):
+        return predictor.predict_scores(predictions[0])
+    return torch.cat(list(predictor.predict_probs(predictions, as_list(batch))))
+
+
+def detect_rows(
+    predictor: Any, boxes: torch.Tensor, probs: torch.Tensor, batch: ProposalBatch
+) -> tuple[list[Instances], list[torch.Tensor]]:
+    """Choose the detections from the rows' boxes and probabilities, by a predictor's thresholds."""
+    rows = batch.rows()
+    if batch.fixed:
+        # Not finite, so never a detection.
+        probs = probs.masked_fill(~rows.valid[:, None], -torch.inf)
+    suppression = getattr(predictor, "suppression", Suppression())
+    return detect(
+        boxes,
+        probs,
+        rows.image,
+        batch.image_sizes,
+        predictor.test_score_thresh,
+        replace(suppression, nms_thresh=predictor.test_nms_thresh),
+        predictor.test_topk_per_image,
+    )
+
+
 def fast_rcnn_inference(
     boxes: Sequence[torch.Tensor],
     scores: Sequence[torch.Tensor],
@@ -141,6 +184,8 @@ def fast_rcnn_inference(
     Returns:
         As :func:`detect`.
     """
+    if len(boxes) == 0:
+        return [], []
     counts = torch.tensor([len(b) for b in boxes], device=boxes[0].device)
     image = torch.arange(len(boxes), device=counts.device).repeat_interleave(counts)
     suppression = Suppression(nms_thresh=nms_thresh)
@@ -153,3 +198,18 @@ def fast_rcnn_inference(
         suppression,
         topk_per_image,
     )
+
+
+def fast_rcnn_inference_single_image(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    image_shape: tuple[int, int],
+    score_thresh: float,
+    nms_thresh: float,
+    topk_per_image: int,
+) -> tuple[Instances, torch.Tensor]:
+    """Choose the detections of one image; see :func:`fast_rcnn_inference`."""
+    found, rows = fast_rcnn_inference(
+        [boxes], [scores], [image_shape], score_thresh, nms_thresh, topk_per_image
+    )
+    return found[0], rows[0]

@@ -2,46 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from cardamage.catalog.consistency import get_fed_loss_cls_weights
 from cardamage.config import configurable
-from cardamage.errors import ConfigValueError
 from cardamage.layers import ShapeSpec
 from cardamage.structures import Instances
-from cardamage.utils.events import get_event_storage
 
 from ..batch import ProposalBatch, RoiRows
 from ..box_regression import Box2BoxTransform, box_regression_loss
+from ..custom import batched, takes_batches
 from .box_head import flatten_regions
-from .detection import Suppression, detect, fast_rcnn_inference
+from .classification import (
+    count_regions,
+    federated_classes,
+    federated_weights,
+    log_classification,
+    sigmoid_loss,
+    softmax_loss,
+)
+from .detection import (
+    Suppression,
+    detect_rows,
+    fast_rcnn_inference,
+    fast_rcnn_inference_single_image,
+    predicted_boxes,
+    predicted_probs,
+)
 
-__all__ = ["FastRCNNOutputLayers", "fast_rcnn_inference"]
+__all__ = ["FastRCNNOutputLayers", "fast_rcnn_inference", "fast_rcnn_inference_single_image"]
 
 Predictions = tuple[torch.Tensor, torch.Tensor]
 
 
-def _log_accuracy(logits: torch.Tensor, rows: RoiRows, prefix: str = "fast_rcnn") -> None:
-    """Log how many regions are classified right, of all and of the foreground."""
-    assert rows.gt_classes is not None
-    background = logits.shape[1] - 1
-    predicted = logits.argmax(dim=1)
-    foreground = rows.foreground(background) & rows.valid
-    right = (predicted == rows.gt_classes) & rows.valid
-    missed = foreground & (predicted == background)
-    num_foreground = foreground.sum().clamp(min=1)
-    storage = get_event_storage()
-    storage.put_scalar(f"{prefix}/cls_accuracy", right.sum() / rows.valid.sum().clamp(min=1))
-    storage.put_scalar(f"{prefix}/fg_cls_accuracy", (right & foreground).sum() / num_foreground)
-    storage.put_scalar(f"{prefix}/false_negative", missed.sum() / num_foreground)
-
-
 class FastRCNNOutputLayers(nn.Module):
     """Two linear layers: scores of every class and background, and offsets to the object's box."""
+
+    fed_loss_cls_weights: torch.Tensor
 
     @configurable
     def __init__(
@@ -57,7 +59,10 @@ class FastRCNNOutputLayers(nn.Module):
         smooth_l1_beta: float = 0.0,
         box_reg_loss_type: str = "smooth_l1",
         loss_weight: float | Mapping[str, float] = 1.0,
+        use_fed_loss: bool = False,
         use_sigmoid_ce: bool = False,
+        get_fed_loss_cls_weights: Callable[[], torch.Tensor] | None = None,
+        fed_loss_num_classes: int = 50,
         suppression: Suppression | None = None,
     ) -> None:
         """Make the layers.
@@ -73,9 +78,17 @@ class FastRCNNOutputLayers(nn.Module):
             smooth_l1_beta: see :func:`~cardamage.modeling.box_regression.box_regression_loss`.
             box_reg_loss_type: see there.
             loss_weight: a factor for both losses, or one each for ``loss_cls``, ``loss_box_reg``.
+            use_fed_loss: learn of every batch only its own classes and some drawn at random, for many
+                classes that few images are annotated with; needs ``use_sigmoid_ce``.
             use_sigmoid_ce: score every class on its own instead of against the others.
-            suppression: how overlapping detections are thinned out; by default hard, from
-                ``test_nms_thresh`` on.
+            get_fed_loss_cls_weights: gives (num_classes,) weights to draw classes with, larger ones
+                more often; called once, and needed with ``use_fed_loss``.
+            fed_loss_num_classes: how many classes a batch learns at least, with ``use_fed_loss``.
+            suppression: how overlapping detections are thinned out from ``test_nms_thresh`` on; by
+                default hard.
+
+        Raises:
+            ConfigValueError: a federated loss without the sigmoid or without fitting weights.
         """
         super().__init__()
         if isinstance(input_shape, int):
@@ -96,7 +109,12 @@ class FastRCNNOutputLayers(nn.Module):
         self.test_nms_thresh = test_nms_thresh
         self.test_topk_per_image = test_topk_per_image
         self.use_sigmoid_ce = use_sigmoid_ce
-        self.suppression = suppression or Suppression(nms_thresh=test_nms_thresh)
+        self.use_fed_loss = use_fed_loss
+        self.fed_loss_num_classes = fed_loss_num_classes
+        self.suppression = suppression or Suppression()
+        if use_fed_loss:
+            weights = federated_weights(get_fed_loss_cls_weights, num_classes, use_sigmoid_ce)
+            self.register_buffer("fed_loss_cls_weights", weights)
         names = ("loss_cls", "loss_box_reg")
         self.loss_weight = (
             dict.fromkeys(names, loss_weight) if isinstance(loss_weight, (int, float)) else dict(loss_weight)
@@ -106,8 +124,6 @@ class FastRCNNOutputLayers(nn.Module):
     def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:
         """Read ``MODEL.ROI_BOX_HEAD``, ``MODEL.ROI_HEADS`` and ``TEST``."""
         node = cfg.MODEL.ROI_BOX_HEAD
-        if node.USE_FED_LOSS:
-            raise ConfigValueError("MODEL.ROI_BOX_HEAD.USE_FED_LOSS is not supported; set it to False")
         return {
             "input_shape": input_shape,
             "box2box_transform": Box2BoxTransform(weights=node.BBOX_REG_WEIGHTS),
@@ -119,7 +135,12 @@ class FastRCNNOutputLayers(nn.Module):
             "smooth_l1_beta": node.SMOOTH_L1_BETA,
             "box_reg_loss_type": node.BBOX_REG_LOSS_TYPE,
             "loss_weight": {"loss_box_reg": node.BBOX_REG_LOSS_WEIGHT},
+            "use_fed_loss": node.USE_FED_LOSS,
             "use_sigmoid_ce": node.USE_SIGMOID_CE,
+            "get_fed_loss_cls_weights": lambda: get_fed_loss_cls_weights(
+                cfg.DATASETS.TRAIN, node.FED_LOSS_FREQ_WEIGHT_POWER
+            ),
+            "fed_loss_num_classes": node.FED_LOSS_NUM_CLASSES,
             "suppression": Suppression.from_config(cfg),
         }
 
@@ -135,6 +156,7 @@ class FastRCNNOutputLayers(nn.Module):
         x = flatten_regions(x)
         return self.cls_score(x), self.bbox_pred(x)
 
+    @batched
     def losses(self, predictions: Predictions, proposals: Sequence[Instances]) -> dict[str, torch.Tensor]:
         """Compute the losses of a step.
 
@@ -147,38 +169,75 @@ class FastRCNNOutputLayers(nn.Module):
             foreground region weighs the same however many there are.
         """
         scores, deltas = predictions
-        rows = ProposalBatch.of(proposals).rows()
+        rows = _rows(proposals, scores)
+        assert rows.gt_classes is not None
+        assert rows.gt_boxes is not None
         scores = scores.float()
-        _log_accuracy(scores.detach(), rows)
-        count = rows.valid.sum().clamp(min=1)
+        log_classification(scores.detach(), rows.gt_classes)
+        classify = self.sigmoid_cross_entropy_loss if self.use_sigmoid_ce else softmax_loss
         losses = {
-            "loss_cls": self._classification_loss(scores, rows) / count,
-            "loss_box_reg": self._box_loss(deltas, rows) / count,
+            "loss_cls": classify(scores, rows.gt_classes),
+            "loss_box_reg": self.box_reg_loss(rows.boxes, rows.gt_boxes, deltas, rows.gt_classes),
         }
         return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
 
-    def _classification_loss(self, scores: torch.Tensor, rows: RoiRows) -> torch.Tensor:
-        assert rows.gt_classes is not None
-        if not self.use_sigmoid_ce:
-            return F.cross_entropy(scores, rows.gt_classes, reduction="sum", ignore_index=-1)
-        classes = torch.arange(self.num_classes, device=scores.device)
-        truth = (rows.gt_classes[:, None] == classes).to(scores.dtype)
-        loss = F.binary_cross_entropy_with_logits(scores[:, :-1], truth, reduction="none")
-        return torch.where(rows.valid[:, None], loss, torch.zeros_like(loss)).sum()
+    def sigmoid_cross_entropy_loss(
+        self, pred_class_logits: torch.Tensor, gt_classes: torch.Tensor
+    ) -> torch.Tensor:
+        """Compute the binary cross entropy of every class on its own.
 
-    def _box_loss(self, deltas: torch.Tensor, rows: RoiRows) -> torch.Tensor:
-        assert rows.gt_classes is not None
-        assert rows.gt_boxes is not None
-        foreground = rows.foreground(self.num_classes)
-        return box_regression_loss(
+        Args:
+            pred_class_logits: (M, K + 1) scores; background's, the last, are not used.
+            gt_classes: (M,) int64, K for background, -1 for rows that don't count.
+
+        Returns:
+            The 0-d sum over the classes, mean over the rows that count.
+        """
+        learned = None
+        if self.use_fed_loss:
+            learned = self.get_fed_loss_classes(
+                gt_classes[gt_classes >= 0],
+                num_fed_loss_classes=self.fed_loss_num_classes,
+                num_classes=pred_class_logits.shape[1] - 1,
+                weight=self.fed_loss_cls_weights,
+            )
+        return sigmoid_loss(pred_class_logits, gt_classes, learned)
+
+    def get_fed_loss_classes(
+        self, gt_classes: torch.Tensor, num_fed_loss_classes: int, num_classes: int, weight: torch.Tensor
+    ) -> torch.Tensor:
+        """See :func:`~cardamage.modeling.roi_heads.classification.federated_classes`."""
+        return federated_classes(gt_classes, num_fed_loss_classes, num_classes, weight)
+
+    def box_reg_loss(
+        self,
+        proposal_boxes: torch.Tensor,
+        gt_boxes: torch.Tensor,
+        pred_deltas: torch.Tensor,
+        gt_classes: torch.Tensor,
+    ) -> torch.Tensor:
+        """Compute the localization loss of the foreground.
+
+        Args:
+            proposal_boxes: (M, 4) XYXY.
+            gt_boxes: (M, 4) XYXY, meaningful for foreground.
+            pred_deltas: (M, K * 4) offsets, or (M, 4) for all classes.
+            gt_classes: (M,) int64, K for background, -1 for rows that don't count.
+
+        Returns:
+            The 0-d sum over the foreground, divided by the number of all rows that count.
+        """
+        foreground = (gt_classes >= 0) & (gt_classes < self.num_classes)
+        loss = box_regression_loss(
             self.box2box_transform,
-            rows.boxes,
-            self._of_class(deltas, rows.gt_classes),
-            rows.gt_boxes,
-            foreground & rows.valid,
+            proposal_boxes,
+            self._of_class(pred_deltas, gt_classes),
+            gt_boxes,
+            foreground,
             self.box_reg_loss_type,
             self.smooth_l1_beta,
         )
+        return loss / count_regions(gt_classes)
 
     @staticmethod
     def _of_class(values: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
@@ -199,33 +258,37 @@ class FastRCNNOutputLayers(nn.Module):
         scores = scores.float()
         return scores.sigmoid() if self.use_sigmoid_ce else F.softmax(scores, dim=-1)
 
+    @batched
     def predict_boxes(
         self, predictions: Predictions, proposals: Sequence[Instances]
     ) -> Sequence[torch.Tensor]:
         """Return every image's (Ri, K * 4) or (Ri, 4) boxes."""
-        boxes, _ = self.predict_rows(predictions, ProposalBatch.of(proposals).rows())
-        return self._per_image(boxes, proposals)
+        batch = ProposalBatch.of(proposals).matching(len(predictions[1]))
+        boxes = self.box2box_transform.apply_deltas(predictions[1], batch.rows().boxes)
+        return _per_image(boxes, batch)
 
+    @batched
     def predict_probs(
         self, predictions: Predictions, proposals: Sequence[Instances]
     ) -> Sequence[torch.Tensor]:
         """Return every image's (Ri, K + 1) probabilities."""
-        return self._per_image(self.predict_scores(predictions[0]), proposals)
+        batch = ProposalBatch.of(proposals).matching(len(predictions[0]))
+        return _per_image(self.predict_scores(predictions[0]), batch)
 
+    @batched
     def predict_boxes_for_gt_classes(
         self, predictions: Predictions, proposals: Sequence[Instances]
     ) -> Sequence[torch.Tensor]:
         """Return every image's (Ri, 4) boxes of the class each proposal is matched to."""
-        rows = ProposalBatch.of(proposals).rows()
+        batch = ProposalBatch.of(proposals).matching(len(predictions[1]))
+        return _per_image(self.gt_class_boxes(predictions, batch.rows()), batch)
+
+    def gt_class_boxes(self, predictions: Predictions, rows: RoiRows) -> torch.Tensor:
+        """Return the rows' (M, 4) boxes of the class each is matched to."""
         assert rows.gt_classes is not None
-        boxes, _ = self.predict_rows(predictions, rows)
-        return self._per_image(self._of_class(boxes, rows.gt_classes), proposals)
+        return self._of_class(self.predict_rows(predictions, rows)[0], rows.gt_classes)
 
-    @staticmethod
-    def _per_image(values: torch.Tensor, proposals: Sequence[Instances]) -> Sequence[torch.Tensor]:
-        batch = ProposalBatch.of(proposals)
-        return [v[used] for v, used in zip(batch.spread(values), batch.valid, strict=True)]
-
+    @batched
     def inference(
         self, predictions: Predictions, proposals: Sequence[Instances]
     ) -> tuple[list[Instances], list[torch.Tensor]]:
@@ -239,23 +302,16 @@ class FastRCNNOutputLayers(nn.Module):
             As :func:`~cardamage.modeling.roi_heads.detection.detect`.
         """
         batch = ProposalBatch.of(proposals)
-        boxes, probs = self.predict_rows(predictions, batch.rows())
-        return self.detections(boxes, probs, batch)
+        ours = takes_batches(self.predict_boxes) and takes_batches(self.predict_probs)
+        batch = batch.matching(len(predictions[0])) if ours else batch.exact()
+        boxes = predicted_boxes(self, predictions, batch)
+        return detect_rows(self, boxes, predicted_probs(self, predictions, batch), batch)
 
-    def detections(
-        self, boxes: torch.Tensor, probs: torch.Tensor, batch: ProposalBatch
-    ) -> tuple[list[Instances], list[torch.Tensor]]:
-        """Choose the detections from the rows' boxes and probabilities."""
-        rows = batch.rows()
-        if batch.fixed:
-            # Not finite, so never a detection.
-            probs = probs.masked_fill(~rows.valid[:, None], -torch.inf)
-        return detect(
-            boxes,
-            probs,
-            rows.image,
-            batch.image_sizes,
-            self.test_score_thresh,
-            self.suppression,
-            self.test_topk_per_image,
-        )
+
+def _rows(proposals: Sequence[Instances], predicted: torch.Tensor) -> RoiRows:
+    """The proposals' rows, as many as something was predicted for, on its device."""
+    return ProposalBatch.of(proposals).matching(len(predicted)).rows()
+
+
+def _per_image(values: torch.Tensor, batch: ProposalBatch) -> Sequence[torch.Tensor]:
+    return [v[used] for v, used in zip(batch.spread(values), batch.valid, strict=True)]

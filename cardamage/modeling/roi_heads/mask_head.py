@@ -17,6 +17,7 @@ from cardamage.modeling.registry import Registry
 from cardamage.structures import Instances
 from cardamage.utils.events import get_event_storage
 
+from ..custom import batched
 from .conv import conv3x3
 from .mask_targets import MaskRows, crop_instances
 
@@ -129,6 +130,7 @@ class BaseMaskRCNNHead(nn.Module):
         """Read ``VIS_PERIOD``."""
         return {"vis_period": cfg.VIS_PERIOD}
 
+    @batched
     def forward(self, x: torch.Tensor, instances: Any) -> Any:
         """Compute the loss, or add masks to the detections.
 
@@ -185,9 +187,12 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
             self.add_module(f"mask_fcn{i}", conv3x3(channels, dim, conv_norm))
             channels = dim
         self.deconv = ConvTranspose2d(channels, conv_dims[-1], kernel_size=2, stride=2)
-        weight_init.c2_msra_fill(self.deconv)
         self.add_module("deconv_relu", nn.ReLU(inplace=True))
         self.predictor = Conv2d(conv_dims[-1], num_classes, kernel_size=1)
+        # After all layers were made: so a seed gives the weights it gives in Detectron2.
+        for layer in self:
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) and layer is not self.predictor:
+                weight_init.c2_msra_fill(layer)
         nn.init.normal_(self.predictor.weight, std=0.001)
         nn.init.zeros_(self.predictor.get_parameter("bias"))
 

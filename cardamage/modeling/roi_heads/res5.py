@@ -14,12 +14,12 @@ from cardamage.layers import ShapeSpec
 from cardamage.structures import ImageList, Instances
 
 from ..backbone.resnet import BottleneckBlock, ResNet
-from ..batch import ProposalBatch
+from ..batch import ProposalBatch, RoiRows
+from ..custom import batched, call, regions_stay_apart, takes_batches
 from ..poolers import ROIPooler
-from .base import ROI_HEADS_REGISTRY, ROIHeads, make_pooler
+from .base import ROI_HEADS_REGISTRY, ROIHeads, make_pooler, pool_regions
 from .fast_rcnn import FastRCNNOutputLayers
 from .mask_head import build_mask_head
-from .mask_targets import MaskRows
 
 __all__ = ["Res5ROIHeads"]
 
@@ -100,9 +100,23 @@ class Res5ROIHeads(ROIHeads):
         )
         return nn.Sequential(*blocks), channels
 
-    def _regions(self, features: Mapping[str, torch.Tensor], boxes: Any) -> torch.Tensor:
-        return self.res5(self.pooler([features[name] for name in self.in_features], boxes))
+    @batched
+    def _shared_roi_transform(self, features: Sequence[torch.Tensor], boxes: Any) -> torch.Tensor:
+        """Crop regions and run ``res5`` on them: (M, C, H, W) features of rows or lists of boxes."""
+        return self.res5(pool_regions(self.pooler, features, boxes, len(features[0])))
 
+    def _regions(self, features: Mapping[str, torch.Tensor], boxes: Any) -> torch.Tensor:
+        maps = [features[name] for name in self.in_features]
+        if isinstance(boxes, RoiRows) and not takes_batches(self._shared_roi_transform):
+            boxes = boxes.per_image(len(maps[0]))
+        return self._shared_roi_transform(maps, boxes)
+
+    def _keeps_regions_apart(self) -> bool:
+        parts = [self.pooler, self.res5, self.box_predictor]
+        parts += [self.mask_head] if self.mask_on else []
+        return takes_batches(self._shared_roi_transform) and regions_stay_apart(parts)
+
+    @batched
     def forward(
         self,
         images: ImageList,
@@ -113,19 +127,20 @@ class Res5ROIHeads(ROIHeads):
         """See :meth:`ROIHeads.forward`."""
         if self.training and targets is None:
             raise ValueError('the ROI heads need ground truth in training: "instances" in every input')
+        if self.training:
+            proposals = call(self.label_and_sample_proposals, proposals, targets)
         batch = ProposalBatch.of(proposals)
-        if targets is not None and self.training:
-            batch = self.label_and_sample_proposals(batch, targets)
+        if not self._keeps_regions_apart():
+            batch = batch.exact()
         regions = self._regions(features, batch.rows())
         predictions = self.box_predictor(regions.mean(dim=[2, 3]))
         if not self.training:
-            detections, _ = self.box_predictor.inference(predictions, batch)
+            detections, _ = call(self.box_predictor.inference, predictions, batch)
             return self.forward_with_given_boxes(features, detections), {}
-        losses = self.box_predictor.losses(predictions, batch)
+        losses = call(self.box_predictor.losses, predictions, batch)
         if self.mask_on:
-            index, rows = batch.foreground(self.num_classes, self.max_foreground)
-            assert batch.targets is not None
-            losses.update(self.mask_head(regions[index], MaskRows(rows, batch.targets)))
+            index, _, learned = self._mask_samples(batch, self.mask_head)
+            losses.update(self.mask_head(regions[index], learned))
         return batch, losses
 
     def forward_with_given_boxes(

@@ -3,51 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from cardamage.absent import absent_names
 from cardamage.config import configurable
 from cardamage.errors import ConfigValueError
 from cardamage.layers import ShapeSpec
 from cardamage.structures import ImageList, Instances
 
 from ..batch import ProposalBatch
+from ..custom import as_list, batched, call, regions_stay_apart, takes_batches
 from ..poolers import ROIPooler
-from .base import ROI_HEADS_REGISTRY, ROIHeads, build_roi_heads, common_channels, make_pooler
-from .box_head import build_box_head
+from ..proposal_generator.proposal_utils import add_ground_truth_to_proposals
+from ..sampling import subsample_labels
+from .base import (
+    ROI_HEADS_REGISTRY,
+    ROIHeads,
+    build_roi_heads,
+    common_channels,
+    make_pooler,
+    pool_regions,
+    select_foreground_proposals,
+)
+from .box_head import ROI_BOX_HEAD_REGISTRY, build_box_head
 from .fast_rcnn import FastRCNNOutputLayers
-from .mask_head import build_mask_head
-from .mask_targets import MaskRows
+from .mask_head import ROI_MASK_HEAD_REGISTRY, build_mask_head
+from .res5 import Res5ROIHeads
 
 __all__ = [
+    "ROI_BOX_HEAD_REGISTRY",
     "ROI_HEADS_REGISTRY",
+    "ROI_MASK_HEAD_REGISTRY",
     "ROIHeads",
+    "Res5ROIHeads",
     "StandardROIHeads",
+    "add_ground_truth_to_proposals",
+    "build_box_head",
+    "build_mask_head",
     "build_roi_heads",
     "select_foreground_proposals",
+    "subsample_labels",
 ]
 
+__getattr__ = absent_names(__name__)
+
 Features = Mapping[str, torch.Tensor]
-
-
-def select_foreground_proposals(
-    proposals: Sequence[Instances], bg_label: int
-) -> tuple[list[Instances], list[torch.Tensor]]:
-    """Keep the proposals that belong to an object, as lists; for heads of one's own.
-
-    Args:
-        proposals: per image proposals with ``gt_classes``.
-        bg_label: the label of background.
-
-    Returns:
-        Per image the foreground proposals, and the bool mask that selects them.
-    """
-    items = list(proposals)
-    masks = [(p.gt_classes != -1) & (p.gt_classes != bg_label) for p in items]
-    return [p[mask] for p, mask in zip(items, masks, strict=True)], masks
 
 
 @ROI_HEADS_REGISTRY.register()
@@ -139,6 +142,7 @@ class StandardROIHeads(ROIHeads):
             "mask_head": build_mask_head(cfg, shape),
         }
 
+    @batched
     def forward(
         self,
         images: ImageList,
@@ -148,13 +152,23 @@ class StandardROIHeads(ROIHeads):
     ) -> tuple[Sequence[Instances], dict[str, torch.Tensor]]:
         """See :meth:`ROIHeads.forward`."""
         if not self.training:
-            return self.forward_with_given_boxes(features, self._forward_box(features, proposals)), {}
+            found = call(self._forward_box, features, proposals)
+            return self.forward_with_given_boxes(features, found), {}
         if targets is None:
             raise ValueError('the ROI heads need ground truth in training: "instances" in every input')
-        sampled = self.label_and_sample_proposals(proposals, targets)
-        losses, sampled = self._box_losses(features, sampled)
+        sampled = call(self.label_and_sample_proposals, proposals, targets)
+        if not all(map(takes_batches, (self._forward_box, self._forward_mask, self._forward_keypoint))):
+            # One list for all, as one may change the instances for the next.
+            sampled = as_list(sampled)
+        losses = self._box_losses(features, sampled, targets)
         losses.update(self._forward_mask(features, sampled))
+        losses.update(self._forward_keypoint(features, sampled))
         return sampled, losses
+
+    def _box_losses(
+        self, features: Features, sampled: Sequence[Instances], targets: Sequence[Instances]
+    ) -> dict[str, torch.Tensor]:
+        return self._forward_box(features, sampled)
 
     def forward_with_given_boxes(
         self, features: Features, instances: Sequence[Instances]
@@ -168,44 +182,62 @@ class StandardROIHeads(ROIHeads):
         Returns:
             The instances with ``pred_masks`` (Ri, 1, M, M) probabilities.
         """
-        return self._forward_mask(features, instances)
+        return self._forward_keypoint(features, self._forward_mask(features, instances))
 
-    def _predict(self, features: Features, batch: ProposalBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        maps = [features[name] for name in self.box_in_features]
-        return self.box_predictor(self.box_head(self.box_pooler(maps, batch.rows())))
+    @batched
+    def _forward_box(self, features: Features, proposals: Sequence[Instances]) -> Any:
+        """Detect boxes.
 
-    def _forward_box(self, features: Features, proposals: Sequence[Instances]) -> Sequence[Instances]:
-        """Detect boxes."""
+        Args:
+            features: the backbone's maps by name.
+            proposals: the proposals of N images, in training sampled ones.
+
+        Returns:
+            In training the losses, else N instances. Where masks are to be trained on predicted boxes,
+            the proposals get these.
+        """
         batch = ProposalBatch.of(proposals)
-        return self.box_predictor.inference(self._predict(features, batch), batch)[0]
-
-    def _box_losses(
-        self, features: Features, batch: ProposalBatch
-    ) -> tuple[dict[str, torch.Tensor], ProposalBatch]:
-        """Compute the box losses, and the proposals for the mask head."""
-        predictions = self._predict(features, batch)
-        losses = self.box_predictor.losses(predictions, batch)
+        if not regions_stay_apart([self.box_pooler, self.box_head, self.box_predictor]):
+            batch = batch.exact()
+        maps = [features[name] for name in self.box_in_features]
+        pooled = pool_regions(self.box_pooler, maps, batch.rows(), len(batch))
+        predictions = self.box_predictor(self.box_head(pooled))
+        if not self.training:
+            return call(self.box_predictor.inference, predictions, batch)[0]
+        losses = call(self.box_predictor.losses, predictions, batch)
         if self.train_on_pred_boxes:
-            with torch.no_grad():
-                rows = batch.rows()
-                assert rows.gt_classes is not None
-                boxes, _ = self.box_predictor.predict_rows(predictions, rows)
-                own = self.box_predictor._of_class(boxes, rows.gt_classes)
-            batch = replace(batch, boxes=batch.spread(own))
-        return losses, batch
+            self._train_on(proposals, predictions, batch)
+        return losses
 
+    @torch.no_grad()
+    def _train_on(self, proposals: Sequence[Instances], predictions: Any, batch: ProposalBatch) -> None:
+        """Put the boxes that are predicted for the proposals' classes in their place."""
+        if takes_batches(self.box_predictor.predict_boxes_for_gt_classes):
+            boxes = self.box_predictor.gt_class_boxes(predictions, batch.rows())
+        else:
+            boxes = torch.cat(list(self.box_predictor.predict_boxes_for_gt_classes(predictions, list(batch))))
+        batch.set_boxes(boxes)
+        if isinstance(proposals, ProposalBatch) and proposals is not batch:
+            proposals.fixed = batch.fixed
+            proposals.set_boxes(boxes)
+
+    @batched
     def _forward_mask(self, features: Features, instances: Any) -> Any:
         """Compute the mask loss of sampled proposals, or add masks to detections."""
         if not self.mask_on:
             return {} if self.training else instances
         if self.training:
-            instances = ProposalBatch.of(instances)
-            _, rows = instances.foreground(self.num_classes, self.max_foreground)
-            regions: Any = rows
-            instances = MaskRows(rows, instances.targets)
+            if isinstance(instances, ProposalBatch) and not regions_stay_apart(self.mask_head):
+                instances = instances.exact()
+            _, regions, instances = self._mask_samples(instances, self.mask_head)
         else:
             regions = [x.pred_boxes for x in instances]
         if self.mask_pooler is None:
             return self.mask_head({name: features[name] for name in self.mask_in_features}, instances)
         maps = [features[name] for name in self.mask_in_features]
-        return self.mask_head(self.mask_pooler(maps, regions), instances)
+        return self.mask_head(pool_regions(self.mask_pooler, maps, regions, len(maps[0])), instances)
+
+    @batched
+    def _forward_keypoint(self, features: Features, instances: Any) -> Any:
+        """Do nothing: there are no keypoints here, but heads written for Detectron2 call this."""
+        return {} if self.training else instances
