@@ -144,6 +144,7 @@ ABSENT: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "utils.tracing": {"torch.fx tracing": ("*",)},
+    "utils.video_visualizer": {_PANOPTIC: ("draw_panoptic_seg_predictions", "draw_sem_seg")},
     "utils.visualizer": {
         _PANOPTIC: ("draw_panoptic_seg", "draw_panoptic_seg_predictions", "draw_sem_seg"),
         _ROTATED: ("draw_rotated_box_with_label", "overlay_rotated_instances"),
@@ -167,8 +168,8 @@ class _Absent(type):
         cls._refuse()
 
     def __getattr__(cls, name: str) -> NoReturn:
-        # Special names are asked for by the machinery (copy, inspect, typing), not by a user.
-        if name.startswith("__"):
+        # Private names are asked for by the machinery (copy, inspect, typing), not by a user.
+        if name.startswith("_"):
             raise AttributeError(name)
         cls._refuse()
 

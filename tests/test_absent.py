@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def test_placeholders_are_the_same_object_each_time_and_can_be_copied() -> None:
 
     assert first is second
     assert copy.deepcopy(first) is first
+    assert set(inspect.signature(first).parameters) == {"args", "kwargs"}
 
 
 def test_only_listed_names_are_given() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,7 +35,6 @@ def empty_input_loss_func_wrapper(loss_func: Callable[..., torch.Tensor]) -> Cal
         The same, with ``reduction`` by keyword.
     """
 
-    @functools.wraps(loss_func)
     def wrapped(
         input: torch.Tensor, target: torch.Tensor, *, reduction: str = "mean", **kwargs: Any
     ) -> torch.Tensor:

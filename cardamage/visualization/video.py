@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cardamage.absent import absent_names
 from cardamage.structures import Boxes, Instances, pairwise_iou
 from cardamage.utils.colormap import colormap
 
@@ -16,6 +17,8 @@ from .vis_image import VisImage
 from .visualizer import ColorMode, Visualizer
 
 __all__ = ["VideoVisualizer"]
+
+_absent = absent_names("cardamage.utils.video_visualizer")
 
 # An object of the same class whose box overlaps this much is the same one.
 _SAME_OBJECT = 0.6
@@ -71,6 +74,9 @@ class VideoVisualizer:
         else:
             colors = self._follow(predictions.pred_boxes, predictions.pred_classes.tolist())
         return visualizer.draw_instance_predictions(predictions, assigned_colors=colors)
+
+    draw_sem_seg = _absent("draw_sem_seg")
+    draw_panoptic_seg_predictions = _absent("draw_panoptic_seg_predictions")
 
     def _color_of(self, number: int) -> tuple[float, ...]:
         if number not in self._by_id:
