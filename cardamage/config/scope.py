@@ -32,25 +32,24 @@ ARCHITECTURES: dict[str, str] = {
 """Values of MODEL.META_ARCHITECTURE that are not here, and what each is."""
 
 PARTS: dict[str, str] = {
-    "PrecomputedProposals": "proposals from a file (Fast R-CNN)",
     "RRPN": "rotated boxes",
     "RROIHeads": "rotated boxes",
     "RotatedAnchorGenerator": "rotated boxes",
     "ROIAlignRotated": "rotated boxes",
     "KRCNNConvDeconvUpsampleHead": "keypoints",
     "build_retinanet_resnet_fpn_backbone": _ONE_STAGE,
-    "build_fcos_resnet_fpn_backbone": _ONE_STAGE,
-    "build_resnet_deeplab_backbone": "the project DeepLab",
-    "CoarseMaskHead": "the project PointRend",
-    "PointRendMaskHead": "the project PointRend",
-    "PointRendROIHeads": "the project PointRend",
-    "DensePoseROIHeads": "the project DensePose",
-    "TridentRPN": "the project TridentNet",
-    "TridentRes5ROIHeads": "the project TridentNet",
-    "TridentStandardROIHeads": "the project TridentNet",
-    "build_trident_resnet_backbone": "the project TridentNet",
+    "build_resnet_deeplab_backbone": "of the project DeepLab",
+    "CoarseMaskHead": "of the project PointRend",
+    "ImplicitPointRendMaskHead": "of the project PointRend",
+    "PointRendMaskHead": "of the project PointRend",
+    "PointRendROIHeads": "of the project PointRend",
+    "DensePoseROIHeads": "of the project DensePose",
+    "TridentRPN": "of the project TridentNet",
+    "TridentRes5ROIHeads": "of the project TridentNet",
+    "TridentStandardROIHeads": "of the project TridentNet",
+    "build_trident_resnet_backbone": "of the project TridentNet",
 }
-"""Values of the model's other NAME keys that are not here, and what each belongs to."""
+"""Values of the model's other NAME keys that are not here, and what each is."""
 
 # Keys that projects on Detectron2 add to its tree. Groups stand for everything below them.
 _PROJECTS: dict[str, tuple[str, ...]] = {

@@ -20,6 +20,7 @@ from cardamage.engine import hooks
 from cardamage.engine.assembling import build_loop, plot_curves
 from cardamage.engine.best_metric import check_best_metric, fallback_metrics
 from cardamage.engine.resume import RunState, check_finite_weights
+from cardamage.engine.scope import check_scope
 from cardamage.engine.setup import (
     check_disk_space,
     create_ddp_model,
@@ -82,6 +83,7 @@ class DefaultTrainer(TrainerBase):
             raise ConfigValueError(
                 "OUTPUT_DIR is empty, but a training writes checkpoints and metrics: set it to a folder."
             )
+        check_scope(cfg)
         if not logging.getLogger("cardamage").handlers:
             setup_logger()
         cfg = self.auto_scale_workers(cfg, comm.get_world_size()).clone()

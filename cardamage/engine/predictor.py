@@ -17,6 +17,7 @@ from cardamage.checkpoint import (
 )
 from cardamage.config import CfgNode
 from cardamage.data import transforms as T  # noqa: N812 (Detectron2's name for it)
+from cardamage.engine.scope import check_model_scope
 from cardamage.engine.setup import resolve_device
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.modeling import build_model
@@ -45,8 +46,9 @@ class DefaultPredictor:
 
         Raises:
             CheckpointError: if the weights can't be read or don't fit.
-            ConfigValueError: if INPUT.FORMAT is neither RGB nor BGR.
+            ConfigValueError: if the model is not one of those here, or INPUT.FORMAT is neither RGB nor BGR.
         """
+        check_model_scope(cfg)
         self.cfg = cfg.clone()
         self.cfg.defrost()
         resolve_device(self.cfg)

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cardamage.config import CfgNode, validate_cfg
 from cardamage.data import prepare_datasets, resolve_num_classes
+from cardamage.engine.scope import check_scope
 from cardamage.errors import ConfigValueError, DataError, TrainingError
 from cardamage.utils import comm
 from cardamage.utils.collect_env import collect_env_info
@@ -43,17 +44,16 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace | None = None) -> None:
 
     Args:
         cfg: the full config; MODEL.DEVICE becomes ``cpu`` where there is no GPU and the user didn't set it.
-        args: the command's flags, for the log; ``eval_only`` is read.
+        args: the command's flags, for the log; ``eval_only`` and ``backend`` are read.
 
     Raises:
-        ConfigValueError: if a value can't be used, or a GPU is asked for that isn't there.
+        ConfigValueError: if a value can't be used or is of something that is not here, or a GPU is asked for
+            that isn't there.
         TrainingError: if the output folder can't be written.
     """
     validate_cfg(cfg)
-    if cfg.TEST.AUG.ENABLED:
-        raise ConfigValueError(
-            "TEST.AUG.ENABLED is True, but there is no test-time augmentation: set it False."
-        )
+    if getattr(args, "backend", None) != "detectron2":
+        check_scope(cfg)
     rank = comm.get_rank()
     if cfg.OUTPUT_DIR:
         _make_output_dir(cfg.OUTPUT_DIR)
