@@ -52,16 +52,20 @@ def convert_to_coco_dict(dataset_name: str) -> dict[str, Any]:
     return dicts_to_coco(dicts, classes, ids)
 
 
-def convert_to_coco_json(dataset_name: str, output_file: str | os.PathLike[str]) -> None:
+def convert_to_coco_json(
+    dataset_name: str, output_file: str | os.PathLike[str], allow_cached: bool = True
+) -> None:
     """Write a registered or ad-hoc dataset as a COCO file, whole or not at all.
 
     Args:
         dataset_name: a name of the catalog.
         output_file: the file; its folder is made. An older file is never trusted, always replaced.
+        allow_cached: for calls written for Detectron2, which trusts an older file by default.
 
     Raises:
         DataError: as :func:`convert_to_coco_dict`.
     """
+    del allow_cached
     Path(output_file).parent.mkdir(parents=True, exist_ok=True)
     coco = convert_to_coco_dict(dataset_name)
     with atomic_write(output_file) as file:
@@ -82,7 +86,7 @@ def dicts_to_coco(
         category_ids: COCO category id of each contiguous one; by default they are the same.
 
     Returns:
-        A COCO dict; boxes are XYWH in pixels, areas in pixels, RLE counts are strings.
+        A COCO dict; boxes are XYWH in pixels (rotated ones XYWHA), areas in pixels, RLE counts are strings.
 
     Raises:
         DataError: for a category out of range.
@@ -144,10 +148,12 @@ def _image(record: Mapping[str, Any], index: int) -> dict[str, Any]:
 def _shape(annotation: Mapping[str, Any], height: int, width: int) -> dict[str, Any]:
     box = np.asarray(annotation["bbox"], dtype=np.float64).reshape(-1)
     mode = BoxMode(annotation["bbox_mode"])
-    x, y, w, h = (float(v) for v in BoxMode.convert(box, mode, BoxMode.XYWH_ABS))
+    if mode != BoxMode.XYWHA_ABS:  # a rotated box stays what it is
+        box = BoxMode.convert(box, mode, BoxMode.XYWH_ABS)
+    numbers = [float(v) for v in box]
     shape: dict[str, Any] = {
-        "bbox": [x, y, w, h],
-        "area": w * h,
+        "bbox": numbers,
+        "area": numbers[2] * numbers[3],
         "iscrowd": int(annotation.get("iscrowd", 0)),
     }
     segmentation = _plain(annotation.get("segmentation") or [])

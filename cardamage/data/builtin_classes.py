@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["CARDD_CLASSES", "CARDD_COLORS", "CARPARTS_CLASSES", "CARPARTS_COLORS", "COCO_CLASSES"]
+__all__ = [
+    "CARDD_CLASSES",
+    "CARDD_COLORS",
+    "CARPARTS_CLASSES",
+    "CARPARTS_COLORS",
+    "CITYSCAPES_THINGS",
+    "COCO_CLASSES",
+    "COCO_IDS",
+    "COCO_PERSON_KEYPOINT_FLIP_MAP",
+    "COCO_PERSON_KEYPOINT_NAMES",
+]
 
 CARDD_CLASSES = ("dent", "scratch", "crack", "glass shatter", "lamp broken", "tire flat")
 CARDD_COLORS = ((230, 97, 1), (253, 184, 99), (178, 24, 43), (94, 60, 153), (255, 217, 47), (27, 120, 55))
@@ -59,3 +69,22 @@ COCO_CLASSES = tuple(
     "bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,oven,toaster,sink,"
     "refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush".split(",")
 )
+
+# COCO's category ids run to 90; ten of the objects first planned were never annotated.
+COCO_IDS = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
+
+_SIDED = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+COCO_PERSON_KEYPOINT_NAMES = ("nose", *(f"{side}_{part}" for part in _SIDED for side in ("left", "right")))
+COCO_PERSON_KEYPOINT_FLIP_MAP = tuple((f"left_{part}", f"right_{part}") for part in _SIDED)
+
+# Cityscapes' label id of each class that has objects and is evaluated.
+CITYSCAPES_THINGS = {
+    "person": 24,
+    "rider": 25,
+    "car": 26,
+    "truck": 27,
+    "bus": 28,
+    "train": 31,
+    "motorcycle": 32,
+    "bicycle": 33,
+}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from ..absent import absent_names
+from .cityscapes_evaluation import CityscapesInstanceEvaluator
 from .coco_evaluation import COCOEvaluator
 from .coco_results import instances_to_coco_json
 from .evaluator import DatasetEvaluator, DatasetEvaluators, inference_context, inference_on_dataset
+from .lvis_evaluation import LVISEvaluator
 from .metric_names import metric_names
 from .testing import flatten_results_dict, print_csv_format, verify_results
 
 __all__ = [
     "COCOEvaluator",
+    "CityscapesInstanceEvaluator",
     "DatasetEvaluator",
     "DatasetEvaluators",
+    "LVISEvaluator",
     "flatten_results_dict",
     "inference_context",
     "inference_on_dataset",
@@ -20,3 +25,5 @@ __all__ = [
     "print_csv_format",
     "verify_results",
 ]
+
+__getattr__ = absent_names(__name__)

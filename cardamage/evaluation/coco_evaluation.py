@@ -57,6 +57,9 @@ class COCOEvaluator(DatasetEvaluator):
         EvaluationError: an unknown task is asked for, or the ground truth can't be used.
     """
 
+    results_file = "coco_instances_results.json"
+    """Name of the file of detections in the output folder."""
+
     def __init__(
         self,
         dataset_name: str,
@@ -249,11 +252,9 @@ class COCOEvaluator(DatasetEvaluator):
         self._output_dir.mkdir(parents=True, exist_ok=True)
         with atomic_write(self._output_dir / "instances_predictions.pth", "wb") as file:
             torch.save(predictions, file)
-        with atomic_write(self._output_dir / "coco_instances_results.json", "w") as file:
+        with atomic_write(self._output_dir / self.results_file, "w") as file:
             json.dump(records, file)
-        logger.info(
-            "Wrote %d predictions to %s.", len(records), self._output_dir / "coco_instances_results.json"
-        )
+        logger.info("Wrote %d predictions to %s.", len(records), self._output_dir / self.results_file)
 
 
 def _check_tasks(tasks: Any) -> list[str] | None:

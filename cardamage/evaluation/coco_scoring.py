@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,20 +44,21 @@ class Scores:
     category_ids: list[int]
 
     def average_precision(
-        self, iou: float | None = None, area: int = 0, category_id: int | None = None
+        self, iou: float | None = None, area: int = 0, category_id: int | Collection[int] | None = None
     ) -> float:
         """Return AP in percent at the largest limit of detections, nan where no object is annotated.
 
         Args:
             iou: one IoU threshold; by default the mean over all.
             area: 0 all, 1 small, 2 medium, 3 large.
-            category_id: one category; by default the mean over all.
+            category_id: one category, or several; by default the mean over all.
         """
         chosen = self.precision[..., area, -1]
         if iou is not None:
             chosen = chosen[np.isclose(self.iou_thresholds, iou)]
         if category_id is not None:
-            chosen = chosen[:, :, [self.category_ids.index(category_id)]]
+            wanted = {category_id} if isinstance(category_id, int) else set(category_id)
+            chosen = chosen[:, :, [place for place, i in enumerate(self.category_ids) if i in wanted]]
         chosen = chosen[chosen > -1]
         return 100.0 * float(np.mean(chosen)) if chosen.size else math.nan
 
@@ -80,6 +81,7 @@ def score_detections(
     max_dets: int = 100,
     img_ids: Sequence[int] | None = None,
     fast: bool = True,
+    federated: bool = False,
 ) -> Scores:
     """Score detections against the ground truth.
 
@@ -90,6 +92,10 @@ def score_detections(
         max_dets: only this many detections of an image and category count, best scores first.
         img_ids: score these images only.
         fast: use faster-coco-eval rather than pycocotools.
+        federated: score by LVIS's rules: an image's detections of a class count only where the class was
+            annotated or looked for in vain there, and those that match nothing only where all of its objects
+            are annotated. The ground truth's images have ``neg_category_ids`` and
+            ``not_exhaustive_category_ids``, its categories a ``frequency``. Needs ``fast``.
     """
     # The area of a detected mask counts for the size ranges in "segm"; with a box present it would be the
     # box's.
@@ -97,7 +103,7 @@ def score_detections(
     records = [{key: record[key] for key in keys} for record in detections]
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         if fast:
-            evaluation = _prepare_fast(truth.for_task(task), records, task)
+            evaluation = _prepare_fast(truth.for_task(task), records, task, federated)
         else:
             evaluation = _prepare_official(truth.for_task(task), records, task)
         evaluation.params.maxDets = [1, min(10, max_dets), max_dets]
@@ -112,9 +118,10 @@ def score_detections(
     )
 
 
-def _prepare_fast(dataset: dict[str, Any], records: list[dict[str, Any]], task: str) -> Any:
-    truth = FastCOCO(dataset)
-    return COCOeval_faster(truth, truth.loadRes(records), task, print_function=lambda *_: None)
+def _prepare_fast(dataset: dict[str, Any], records: list[dict[str, Any]], task: str, federated: bool) -> Any:
+    truth, quiet = FastCOCO(dataset), lambda *_: None
+    found = truth.loadRes(records)
+    return COCOeval_faster(truth, found, task, print_function=quiet, lvis_style=federated)
 
 
 def _prepare_official(dataset: dict[str, Any], records: list[dict[str, Any]], task: str) -> Any:

@@ -128,3 +128,10 @@ def test_written_file_is_read_by_pycocotools(dataset: str, tmp_path: Path) -> No
     coco = COCO(str(path))
     assert coco.annToMask(coco.anns[1]).sum() == 100
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
+
+
+def test_a_rotated_box_stays_what_it_is() -> None:
+    turned = {"bbox": [10, 12, 6, 4, 30], "bbox_mode": BoxMode.XYWHA_ABS, "category_id": 0}
+    (only,) = dicts_to_coco([image(turned)], ["dent"])["annotations"]
+    assert only["bbox"] == [10, 12, 6, 4, 30]
+    assert only["area"] == 24

@@ -91,3 +91,38 @@ def test_file_with_other_classes_counts(root: Path) -> None:
     metadata = MetadataCatalog.get("carparts_test")
     assert metadata.thing_classes == ["_background_", "wheel"]
     assert not hasattr(metadata, "thing_colors")
+
+
+def test_detectron2s_names_are_there() -> None:
+    names = set(DatasetCatalog.list())
+    for name, kind in (
+        ("coco_2014_valminusminival", "coco"),
+        ("coco_2017_test-dev", "coco"),
+        ("keypoints_coco_2017_val_100", "coco"),
+        ("lvis_v1_train", "lvis"),
+        ("lvis_v0.5_val_rand_100", "lvis"),
+        ("cityscapes_fine_instance_seg_test", "cityscapes_instance"),
+    ):
+        assert name in names
+        assert MetadataCatalog.get(name).evaluator_type == kind
+
+
+def test_coco_ids_and_keypoints() -> None:
+    from cardamage.data.detection_utils import create_keypoint_hflip_indices
+
+    ids = MetadataCatalog.get("coco_2017_val").thing_dataset_id_to_contiguous_id
+    # By the list of https://cocodataset.org: 1 person, 13 stop sign, 44 bottle, 90 toothbrush.
+    wanted = {1: "person", 13: "stop sign", 44: "bottle", 90: "toothbrush"}
+    assert {i: COCO_CLASSES[ids[i]] for i in wanted} == wanted
+    assert sorted(ids.values()) == list(range(80))
+    order = create_keypoint_hflip_indices("keypoints_coco_2017_train")
+    assert order == [0, *(i for pair in range(8) for i in (2 * pair + 2, 2 * pair + 1))]
+
+
+def test_cityscapes_and_lvis_say_what_is_missing(root: Path) -> None:
+    for name, needed in (
+        ("lvis_v1_val", "lvis/lvis_v1_val.json"),
+        ("cityscapes_fine_instance_seg_train", "cityscapes/leftImg8bit/train"),
+    ):
+        with pytest.raises(DataError, match=f"'{name}' is not there: {root}/{needed} does not exist"):
+            DatasetCatalog.get(name)

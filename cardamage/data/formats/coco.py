@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,7 @@ def read_coco(
     image_root: str | os.PathLike[str] | None = None,
     extra_annotation_keys: Sequence[str] | None = None,
     report: AnnotationReport | None = None,
+    adapt: Callable[[dict[str, Any]], None] | None = None,
 ) -> CocoDataset:
     """Read a COCO instances file.
 
@@ -117,6 +118,7 @@ def read_coco(
             first images are.
         extra_annotation_keys: keys of annotations to carry over.
         report: is told what was found; by default it is logged.
+        adapt: changes the file's content, for formats that differ from COCO's a little.
 
     Returns:
         Dataset dicts in the order of image ids, with contiguous category ids, and the class names.
@@ -127,6 +129,8 @@ def read_coco(
     """
     name = os.fspath(json_file)
     content = _content(name)
+    if adapt is not None:
+        adapt(content)
     classes, contiguous = _categories(content, name)
     images = _images(content, name)
     folder = ImageFolder.around(Path(name), image_root, list(images.values()))
