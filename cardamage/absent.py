@@ -39,6 +39,10 @@ ABSENT: dict[str, dict[str, tuple[str, ...]]] = {
         _PANOPTIC: ("load_sem_seg", "register_coco_panoptic", "register_coco_panoptic_separated"),
         _VOC: ("load_voc_instances", "register_pascal_voc"),
     },
+    "data.datasets.builtin": {
+        _PANOPTIC: ("register_all_ade20k", "register_all_cityscapes_panoptic"),
+        _VOC: ("register_all_pascal_voc",),
+    },
     "data.datasets.cityscapes": {_PANOPTIC: ("load_cityscapes_semantic",)},
     "data.datasets.cityscapes_panoptic": {_PANOPTIC: ("*",)},
     "data.datasets.coco": {_PANOPTIC: ("load_sem_seg",)},

@@ -103,7 +103,7 @@ def write_sheet(
 
     rows, captions = [], []
     for item in dicts:
-        image = read_image(item["file_name"])
+        image = read_image(item["file_name"], "BGR")
         # Soft-NMS lowers scores after SCORE_THRESH_TEST was applied.
         found = keep_above(predictor(image)["instances"].to("cpu"), threshold)
         rows.append(compare(image[:, :, ::-1], item, found, metadata))

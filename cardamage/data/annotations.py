@@ -136,7 +136,7 @@ def annotations_to_instances(
         raise ConfigValueError(f"INPUT.MASK_FORMAT must be 'polygon' or 'bitmask'; got {mask_format!r}.")
     boxes = [BoxMode.convert(anno["bbox"], anno["bbox_mode"], BoxMode.XYXY_ABS) for anno in annos]
     target = Instances(image_size)
-    target.gt_boxes = Boxes(np.array(boxes, dtype=np.float64).reshape(-1, 4))
+    target.gt_boxes = Boxes(torch.from_numpy(np.array(boxes, dtype=np.float64).reshape(-1, 4)))
     target.gt_classes = torch.tensor([int(anno["category_id"]) for anno in annos], dtype=torch.int64)
     if any("segmentation" in anno for anno in annos):
         target.gt_masks = _masks(annos, image_size, mask_format)

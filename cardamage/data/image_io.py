@@ -16,10 +16,11 @@ from typing import IO, Any
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import DataError
 from .image_signs import is_cut_short, kind_of, wrong_kind
+from .pixel_formats import convert_PIL_to_numpy
 
 __all__ = [
     "decode_image",
@@ -37,22 +38,23 @@ _ORIENTATION_TAG = 0x0112
 _FORMATS = ("BGR", "RGB", "L")
 
 
-def read_image(path: str | os.PathLike[str], format: str = "BGR") -> np.ndarray:
+def read_image(file_name: str | os.PathLike[str], format: str | None = None) -> np.ndarray:
     """Read a picture, turned upright as its EXIF orientation says.
 
     Args:
-        path: a picture, or a Labelme JSON with one embedded.
-        format: channel order, ``"BGR"``, ``"RGB"`` or ``"L"`` (grey).
+        file_name: a picture, or a Labelme JSON with one embedded.
+        format: ``"BGR"``, ``"RGB"``, ``"L"`` (grey), ``"YUV-BT.601"``, another of Pillow's modes, or None to
+            keep what the file has (which is RGB for a JPEG photo).
 
     Returns:
-        uint8 of shape (height, width, 3), or (height, width, 1) for ``"L"``. Alpha is dropped, 16 bits become
-        8.
+        uint8 of shape (height, width, 3), or (height, width, 1) for ``"L"``. Alpha is dropped and 16 bits
+        become 8, unless the format says otherwise. YUV is floating, its Y in [0, 1].
 
     Raises:
         DataError: for a file that is missing, a folder, empty, a Git LFS pointer, text, cut short or
             undecodable.
     """
-    return decode_image(read_bytes(path), format, os.fspath(path))
+    return decode_image(read_bytes(file_name), format, os.fspath(file_name))
 
 
 def read_record_image(record: Mapping[str, Any], format: str = "BGR") -> np.ndarray:
@@ -145,26 +147,26 @@ def embedded_in(content: Any, name: str) -> bytes:
         raise DataError(f"The picture embedded in {name} is not base64; save it again in Labelme.") from None
 
 
-def decode_image(data: bytes, format: str = "BGR", name: str = "in memory") -> np.ndarray:
+def decode_image(data: bytes, format: str | None = "BGR", name: str = "in memory") -> np.ndarray:
     """Decode a picture file's bytes, turned upright as its EXIF orientation says.
 
     Args:
         data: the whole file.
-        format: ``"BGR"``, ``"RGB"`` or ``"L"``.
+        format: see :func:`read_image`.
         name: what to call it in messages.
 
     Returns:
-        uint8 of shape (height, width, 3), or (height, width, 1) for ``"L"``.
+        See :func:`read_image`.
 
     Raises:
         DataError: for bytes that are no picture, or only a part of one.
     """
-    if format not in _FORMATS:
-        raise DataError(f"Image format {format!r} is not known; it must be one of {', '.join(_FORMATS)}.")
     _refuse_wrong_kind(data[:64], name)
     missing = is_cut_short(data)
     if missing:
         raise DataError(f"The image {name} is cut short ({missing}); copy it again.")
+    if format not in _FORMATS:
+        return _decode_as(data, format, name)
     header = _header(io.BytesIO(data))
     bgr = _decode(data, name)
     upright = _turn(bgr, header[2] if header else 1)
@@ -173,6 +175,18 @@ def decode_image(data: bytes, format: str = "BGR", name: str = "in memory") -> n
     if format == "RGB":
         return np.ascontiguousarray(upright[:, :, ::-1])
     return cv2.cvtColor(upright, cv2.COLOR_BGR2GRAY)[:, :, None]
+
+
+def _decode_as(data: bytes, format: str | None, name: str) -> np.ndarray:
+    """A rare format, by way of Pillow."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return convert_PIL_to_numpy(ImageOps.exif_transpose(image), format)
+    except (OSError, SyntaxError, Image.DecompressionBombError):
+        raise _undecodable(name) from None
+    except ValueError as error:
+        known = ", ".join(_FORMATS)
+        raise DataError(f"The image {name} can't be given as {format!r} ({error}); try {known}.") from None
 
 
 def _decode(data: bytes, name: str) -> np.ndarray:
@@ -187,8 +201,12 @@ def _decode(data: bytes, name: str) -> np.ndarray:
     if bgr is None:
         bgr = _decode_with_pillow(data)
     if bgr is None:
-        raise DataError(f"The image {name} can't be decoded; it is damaged or in no known picture format.")
+        raise _undecodable(name)
     return bgr
+
+
+def _undecodable(name: str) -> DataError:
+    return DataError(f"The image {name} can't be decoded; it is damaged or in no known picture format.")
 
 
 def _decode_with_pillow(data: bytes) -> np.ndarray | None:

@@ -151,7 +151,7 @@ def _read_all(
 ) -> Iterator[tuple[Path, np.ndarray]]:
     for file in files:
         try:
-            image = read_image(file)
+            image = read_image(file, "BGR")
         except DataError as error:
             report.failed[str(file)] = str(error)
             bar.update()

@@ -96,8 +96,27 @@ def test_channel_orders() -> None:
     assert decode_image(data, "RGB")[0, 0].tolist() == [200, 100, 50]
     assert decode_image(data, "L").shape == (4, 5, 1)
     assert decode_image(data, "L")[0, 0, 0] == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
-    with pytest.raises(DataError, match="^Image format 'HSV' is not known; it must be one of BGR, RGB, L.$"):
-        decode_image(data, "HSV")
+    with pytest.raises(DataError, match=r"can't be given as 'XYZ' \(.*\); try BGR, RGB, L\.$"):
+        decode_image(data, "XYZ")
+
+
+def test_rare_formats_are_pillows(tmp_path: Path) -> None:
+    upright = picture(6, 4)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.png", exif=exif)
+    rgb = np.asarray(upright)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), rgb)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", "HSV"), np.asarray(upright.convert("HSV")))
+    yuv = read_image(tmp_path / "a.png", "YUV-BT.601")
+    np.testing.assert_allclose(yuv[..., 0], rgb @ [0.299, 0.587, 0.114] / 255, atol=1e-6)
+    labels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    Image.fromarray(labels).save(tmp_path / "labels.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "labels.png"), labels)
+    np.testing.assert_array_equal(read_image(tmp_path / "labels.png", "L"), labels[:, :, None])
+    (tmp_path / "a.png").write_bytes(b"no picture at all, but not text either \x00\xff\xfe")
+    with pytest.raises(DataError, match="can't be decoded"):
+        read_image(tmp_path / "a.png")
 
 
 def test_one_pixel() -> None:
@@ -184,7 +203,7 @@ def test_picture_embedded_in_a_labelme_file(tmp_path: Path) -> None:
     path = labelme_file(tmp_path, base64.b64encode(data).decode())
     assert embedded_bytes(path) == data
     assert image_size(path) == (60, 40)
-    np.testing.assert_array_equal(read_image(path), decode_image(data))
+    np.testing.assert_array_equal(read_image(path, "BGR"), decode_image(data))
     record = {"file_name": str(tmp_path / "gone.png"), "image_bytes_from": {"labelme_json": str(path)}}
     np.testing.assert_array_equal(read_record_image(record), decode_image(data))
 

@@ -102,7 +102,7 @@ def test_predictor_sees_what_the_test_loader_gives(averaged: Path) -> None:
         for record, (item,) in zip(
             records, build_detection_test_loader(cfg, cfg.DATASETS.TEST[0]), strict=True
         ):
-            own = predictor.preprocess(read_image(record["file_name"]))
+            own = predictor.preprocess(read_image(record["file_name"], "BGR"))
             assert torch.equal(own["image"], item["image"])
             assert (own["height"], own["width"]) == (item["height"], item["width"])
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from ...absent import absent_names
 from ..builtin import register_all_cityscapes, register_all_coco, register_all_lvis
 
 __all__ = ["register_all_cityscapes", "register_all_coco", "register_all_lvis"]
+
+__getattr__ = absent_names(__name__)
