@@ -16,6 +16,7 @@ __all__ = [
     "ConfigKeyError",
     "ConfigValueError",
     "DataError",
+    "DownloadError",
     "EvaluationError",
     "LaunchError",
     "LossError",
@@ -50,6 +51,10 @@ class DataError(CardamageError, ValueError, AssertionError):
 
 class CheckpointError(CardamageError, RuntimeError, ValueError):
     """A weights file that can't be read, or that doesn't fit the model."""
+
+
+class DownloadError(CardamageError, OSError):
+    """A file of the network that can't be had."""
 
 
 class EvaluationError(CardamageError, ValueError, AssertionError):

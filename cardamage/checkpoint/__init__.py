@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cardamage.checkpoint.catalog import ModelCatalog
 from cardamage.checkpoint.checkpointer import Checkpointer
 from cardamage.checkpoint.classes import checkpoint_thing_classes, num_classes_of
 from cardamage.checkpoint.detection_checkpoint import DetectionCheckpointer
@@ -11,6 +12,7 @@ from cardamage.checkpoint.reading import read_checkpoint
 __all__ = [
     "Checkpointer",
     "DetectionCheckpointer",
+    "ModelCatalog",
     "PeriodicCheckpointer",
     "checkpoint_thing_classes",
     "num_classes_of",

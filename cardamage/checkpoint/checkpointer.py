@@ -14,8 +14,9 @@ from fvcore.common.checkpoint import _filter_reused_missing_keys, _IncompatibleK
 from torch import nn
 
 from cardamage.checkpoint.name_table import fold_names, mismatch_table
-from cardamage.checkpoint.reading import read_checkpoint
-from cardamage.errors import CheckpointError
+from cardamage.checkpoint.reading import check_file, read_checkpoint, split_query
+from cardamage.errors import CheckpointError, DownloadError
+from cardamage.utils.file_io import PathManager
 from cardamage.utils.files import atomic_write
 
 __all__ = ["Checkpointer"]
@@ -23,9 +24,6 @@ __all__ = ["Checkpointer"]
 logger = logging.getLogger(__name__)
 
 TAG_FILE = "last_checkpoint"
-
-# Model zoos that Detectron2 knows by name.
-_CATALOGS = ("catalog", "detectron2", "torchvision")
 
 
 class Checkpointer(_FvcoreCheckpointer):
@@ -48,6 +46,7 @@ class Checkpointer(_FvcoreCheckpointer):
             checkpointables: objects with ``state_dict`` and ``load_state_dict``, by the name of their entry.
         """
         super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
+        self.path_manager = PathManager
         self.logger = logger
         self.extra_data: dict[str, Any] = {}
         """Entries that every file gets."""
@@ -132,7 +131,21 @@ class Checkpointer(_FvcoreCheckpointer):
         Raises:
             CheckpointError: if it can't be read.
         """
-        return self._load_file(self._local(path))
+        path, heuristics = split_query(path)
+        checkpoint = self._load_file(self._local(path))
+        if heuristics:
+            checkpoint["matching_heuristics"] = True
+        return checkpoint
+
+    def locate(self, path: str) -> str:
+        """Return the local file of a path or address, downloaded unless it is there, and read nothing.
+
+        Raises:
+            CheckpointError: if there is none.
+        """
+        local = self._local(split_query(path)[0])
+        check_file(Path(local))
+        return local
 
     def resume_or_load(self, path: str, *, resume: bool = True, strict: bool | None = None) -> dict[str, Any]:
         """Go on from the last checkpoint of the folder, or load the weights of a file.
@@ -201,19 +214,23 @@ class Checkpointer(_FvcoreCheckpointer):
         """Return a path on this machine, downloading a URL."""
         if os.path.exists(path) or "://" not in path:
             return path
-        scheme = path.partition("://")[0]
-        if scheme in _CATALOGS:
-            raise CheckpointError(
-                f"The weights '{path}' can't be fetched: {scheme}:// names aren't supported yet. Download "
-                "the .pth file yourself and give its path instead."
-            )
         try:
-            return str(self.path_manager.get_local_path(path))
+            local = str(self.path_manager.get_local_path(path))
+        except CheckpointError:
+            raise
+        except DownloadError as error:
+            raise CheckpointError(f"The weights {error}") from error
         except Exception as error:  # whatever the download raises, the user needs the one sentence
             raise CheckpointError(
                 f"The weights '{path}' can't be downloaded ({_reason(error)}): check the address and the "
                 "network, or download the file elsewhere, copy it to this machine and give its path instead."
             ) from error
+        if local == path:
+            raise CheckpointError(
+                f"The weights '{path}' can't be fetched: give a path, or an address that begins with "
+                "https://, http://, detectron2://, catalog:// or torchvision://."
+            )
+        return local
 
     def _load_file(self, f: str) -> dict[str, Any]:
         self.logger.info("Loading weights from %s", f)

@@ -81,6 +81,21 @@ class DetectionCheckpointer(Checkpointer):
             checkpoint[HEURISTICS] = query[1] == "True"
         return checkpoint
 
+    def _local(self, path: str) -> str:
+        """Download in one process of each machine; the others find the file then."""
+        local, problem = path, ""
+        first = comm.get_local_rank() == 0
+        for turn in (first, not first):
+            if turn:
+                try:
+                    local = super()._local(path)
+                except CheckpointError as error:
+                    problem = str(error)
+            problem = next(filter(None, comm.all_gather(problem)), "")
+            if problem:
+                raise CheckpointError(problem)
+        return local
+
     def _load_file(self, f: str) -> dict[str, Any]:
         """Read the file that process 0 reads; a rank that can't see it says so on all ranks."""
         f = comm.all_gather(f)[0]

@@ -19,7 +19,7 @@ from cardamage.errors import CheckpointError
 from cardamage.utils import safe_pickle
 from cardamage.utils.safe_numpy import PickledArray, numpy_globals
 
-__all__ = ["read_checkpoint"]
+__all__ = ["check_file", "read_checkpoint", "split_query"]
 
 _LFS_POINTER = b"version https://git-lfs"
 _ZIP = b"PK\x03\x04"
@@ -49,7 +49,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: if the file is missing, damaged, no checkpoint, or names what could run code.
     """
     path = Path(path)
-    head = _head(path)
+    head = check_file(path)
     try:
         if head.startswith(_ZIP):
             _check_archive(path)
@@ -73,8 +73,23 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(_damaged(path)) from error
 
 
-def _head(path: Path) -> bytes:
-    """Return the file's first bytes.
+def split_query(path: str) -> tuple[str, bool]:
+    """Part ``?matching_heuristics=True`` from a path or address, as Detectron2 writes it.
+
+    Returns:
+        The path without it, and whether parameters are to be matched by heuristics.
+    """
+    if "matching_heuristics=" not in path or Path(path).exists():
+        return path, False
+    address, mark, fragment = path.partition("#")
+    base, _, query = address.partition("?")
+    parts = query.split("&")
+    kept = "&".join(part for part in parts if not part.startswith("matching_heuristics="))
+    return base + (f"?{kept}" if kept else "") + mark + fragment, "matching_heuristics=True" in parts
+
+
+def check_file(path: Path) -> bytes:
+    """Return a weights file's first bytes.
 
     Raises:
         CheckpointError: if there is no file, or it is a Git LFS pointer.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from iopath.common.file_io import PathHandler, PathManager
 from torch import nn
 
 from cardamage.checkpoint import Checkpointer, DetectionCheckpointer, PeriodicCheckpointer, read_checkpoint
@@ -101,26 +103,71 @@ def test_mismatches_are_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture)
         Checkpointer(model).load(str(tmp_path / "other.pth"), strict=True)
 
 
-@pytest.mark.parametrize("scheme", ["detectron2", "torchvision"])
-def test_names_of_a_model_zoo_are_refused(scheme: str) -> None:
-    weights = f"{scheme}://ImageNetPretrained/R-50.pth"
-    with pytest.raises(CheckpointError) as caught:
-        DetectionCheckpointer(nn.Linear(1, 1)).load(weights)
-    assert str(caught.value) == (
-        f"The weights '{weights}' can't be fetched: {scheme}:// names aren't supported yet. Download "
-        "the .pth file yourself and give its path instead."
+def load(weights: str) -> dict[str, Any]:
+    return DetectionCheckpointer(nn.Linear(3, 2)).load(weights)
+
+
+def test_weights_of_the_network(loopback: Any, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARDAMAGE_WEIGHTS_MIRROR", loopback.url)
+    model = nn.Linear(3, 2)
+    content = pickle.dumps(
+        {"model": {k: v.numpy() for k, v in model.state_dict().items()}, "__author__": "zoo"}
     )
+    loopback.files["/detectron2/12/model_final.pkl"] = loopback.files["/w.pth"] = content
+    loopback.cut_after, loopback.cuts = len(content) // 2, 1
+    for weights in ("detectron2://12/model_final.pkl", f"{loopback.url}/w.pth"):
+        other = nn.Linear(3, 2)
+        DetectionCheckpointer(other).load(weights)
+        assert torch.equal(other.weight, model.weight)
+    assert (cache / "detectron2/12/model_final.pkl").read_bytes() == content
+    assert DetectionCheckpointer(model).locate(
+        "detectron2://12/model_final.pkl?matching_heuristics=True"
+    ) == str(cache / "detectron2/12/model_final.pkl")
 
 
-def test_a_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_that_fails_says_what_to_do(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
-    weights = "http://127.0.0.1:9/model.pth"
+    monkeypatch.setenv("CARDAMAGE_WEIGHTS_MIRROR", "http://127.0.0.1:9/mirror")
+    for read in (load, DetectionCheckpointer(nn.Linear(1, 1)).locate):
+        with pytest.raises(CheckpointError) as caught:
+            read("detectron2://ImageNetPretrained/MSRA/R-50.pkl")
+        assert str(caught.value) == (
+            "The weights 'detectron2://ImageNetPretrained/MSRA/R-50.pkl' can't be downloaded from "
+            "'http://127.0.0.1:9/mirror/detectron2/ImageNetPretrained/MSRA/R-50.pkl' (Connection refused): "
+            "check the address and the network, or download the file elsewhere and put it at "
+            f"'{cache}/detectron2/ImageNetPretrained/MSRA/R-50.pkl'."
+        )
+
+
+@pytest.mark.parametrize("weights", ["s3://bucket/w.pth", "file:///w.pth", "ftp://host/w.pth"])
+def test_other_addresses_are_refused(weights: str) -> None:
     with pytest.raises(CheckpointError) as caught:
-        DetectionCheckpointer(nn.Linear(1, 1)).load(weights)
+        load(weights)
     assert str(caught.value) == (
-        f"The weights '{weights}' can't be downloaded (Connection refused): check the address and the "
-        "network, or download the file elsewhere, copy it to this machine and give its path instead."
+        f"The weights '{weights}' can't be fetched: give a path, or an address that begins with https://, "
+        "http://, detectron2://, catalog:// or torchvision://."
     )
+
+
+def test_a_handler_of_ones_own(tmp_path: Path) -> None:
+    class Handler(PathHandler):
+        def _get_supported_prefixes(self) -> list[str]:
+            return ["store://"]
+
+        def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
+            if path.endswith("gone"):
+                raise OSError("the store is closed")
+            return str(tmp_path / path.removeprefix("store://"))
+
+    model = nn.Linear(3, 2)
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    checkpointer = DetectionCheckpointer(nn.Linear(3, 2))
+    checkpointer.path_manager = PathManager()
+    checkpointer.path_manager.register_handler(Handler())
+    checkpointer.load("store://w.pth")
+    assert torch.equal(checkpointer.model.weight, model.weight)
+    with pytest.raises(CheckpointError, match=r"'store://gone' can't be downloaded \(the store is closed\)"):
+        checkpointer.load("store://gone")
 
 
 @pytest.mark.parametrize("rows", [2, 5])

@@ -1,0 +1,102 @@
+"""What tests of several rooms use: a web server on loopback that fails as servers and networks do."""
+
+from __future__ import annotations
+
+import email.utils
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+Answer = Callable[[BaseHTTPRequestHandler, int], None]
+
+
+class Loopback:
+    """Serves :attr:`files` by path, with ranges and ETags, unless :attr:`answer` takes a request over.
+
+    Attributes:
+        files: bytes by path.
+        etag: whether and what to send as ETag.
+        ranges: whether requests for a part get a part.
+        cut_after: bytes after which a connection is cut, for as many requests as :attr:`cuts`.
+        cuts: how many connections are still to be cut.
+        requests: path and Range header of each request.
+        answer: called with the handler and the request's number, where set.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.etag: str | None = '"v1"'
+        self.ranges = True
+        self.cut_after, self.cuts = 0, 0
+        self.requests: list[tuple[str, str | None]] = []
+        self.headers: list[dict[str, str]] = []
+        self.answer: Answer | None = None
+        loopback = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                loopback.requests.append((self.path, self.headers["Range"]))
+                loopback.headers.append(dict(self.headers))
+                if loopback.answer is not None:
+                    loopback.answer(self, len(loopback.requests))
+                else:
+                    loopback.serve(self)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def serve(self, request: BaseHTTPRequestHandler) -> None:
+        """Answer as a proper server does, but for the cut."""
+        body = self.files.get(request.path)
+        if body is None:
+            request.send_error(404)
+            return
+        begin, asked = 0, request.headers["Range"]
+        if self.ranges and asked and request.headers["If-Range"] in (None, self.etag):
+            begin = int(asked.removeprefix("bytes=").partition("-")[0])
+            if begin >= len(body):
+                request.send_error(416)
+                return
+        request.send_response(206 if begin else 200)
+        if begin:
+            request.send_header("Content-Range", f"bytes {begin}-{len(body) - 1}/{len(body)}")
+        if self.etag:
+            request.send_header("ETag", self.etag)
+        request.send_header("Date", email.utils.formatdate())
+        request.send_header("Content-Length", str(len(body) - begin))
+        request.end_headers()
+        part = body[begin:]
+        if self.cuts:
+            self.cuts -= 1
+            part = part[: self.cut_after]
+        request.wfile.write(part)
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    """A server, with downloads that lose no time between attempts."""
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr("cardamage.utils.download.DELAYS", (0.0, 0.0, 0.0))
+    server = Loopback()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for downloaded files."""
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
