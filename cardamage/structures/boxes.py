@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import device
 
 from .box_mode import BoxMode
 from .box_overlap import (
@@ -30,11 +30,13 @@ __all__ = [
 class Boxes:
     """A matrix of boxes that can be indexed, moved and measured like a list of boxes.
 
+    TorchScript can compile it; the types of its methods are those TorchScript knows.
+
     Attributes:
         tensor: float32 matrix (N, 4), each row x0, y0, x1, y1 in pixels.
     """
 
-    def __init__(self, tensor: Any) -> None:
+    def __init__(self, tensor: torch.Tensor) -> None:
         """Take an (N, 4) tensor, array or nested list; anything empty becomes (0, 4).
 
         Raises:
@@ -46,13 +48,13 @@ class Boxes:
         if tensor.numel() == 0:
             tensor = tensor.reshape(-1, 4)
         if tensor.dim() != 2 or tensor.size(-1) != 4:
-            raise ValueError(f"Boxes need a matrix of shape (N, 4), got shape {tuple(tensor.shape)}.")
-        self.tensor: torch.Tensor = tensor
+            raise ValueError(f"Boxes need a matrix of shape (N, 4), got shape {list(tensor.shape)}.")
+        self.tensor = tensor
 
     @classmethod
-    def cat(cls, boxes_list: Sequence[Boxes]) -> Boxes:
+    def cat(cls, boxes_list: list[Boxes]) -> Boxes:
         """Join several sets of boxes into one that shares no memory with them."""
-        if not boxes_list:
+        if len(boxes_list) == 0:
             return cls(torch.empty(0, 4))
         return cls(torch.cat([boxes.tensor for boxes in boxes_list], dim=0))
 
@@ -60,12 +62,12 @@ class Boxes:
         """Copy the boxes."""
         return Boxes(self.tensor.clone())
 
-    def to(self, device: torch.device | str | int | None = None, non_blocking: bool = False) -> Boxes:
+    def to(self, device: device, non_blocking: bool = False) -> Boxes:
         """Move to a device. The dtype always stays float32."""
         return Boxes(self.tensor.to(device=device, non_blocking=non_blocking))
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> device:
         """The device of the tensor."""
         return self.tensor.device
 
@@ -107,6 +109,7 @@ class Boxes:
         self.tensor[:, 0::2] *= scale_x
         self.tensor[:, 1::2] *= scale_y
 
+    @torch.jit.unused
     def __getitem__(self, item: Any) -> Boxes:
         """Select boxes by int (kept as one box), slice, or a bool or integer vector.
 
@@ -123,7 +126,8 @@ class Boxes:
     def __len__(self) -> int:
         return self.tensor.shape[0]
 
-    def __iter__(self) -> Iterator[torch.Tensor]:
+    @torch.jit.unused
+    def __iter__(self) -> Any:
         """Yield each box as a tensor of shape (4,)."""
         yield from self.tensor
 

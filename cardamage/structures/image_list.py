@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import device
 
 
 class ImageList:
     """A padded batch that remembers each image's own size.
+
+    TorchScript can compile it; the types of its methods are those TorchScript knows.
 
     Attributes:
         tensor: (N, ..., H, W), usually (N, 3, H, W).
@@ -29,21 +31,22 @@ class ImageList:
         height, width = self.image_sizes[idx]
         return self.tensor[idx, ..., :height, :width]
 
+    @torch.jit.unused
     def to(self, *args: Any, **kwargs: Any) -> ImageList:
         """Move or cast the tensor."""
         return ImageList(self.tensor.to(*args, **kwargs), self.image_sizes)
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> device:
         """The device of the tensor."""
         return self.tensor.device
 
     @staticmethod
     def from_tensors(
-        tensors: Sequence[torch.Tensor],
+        tensors: list[torch.Tensor],
         size_divisibility: int = 0,
         pad_value: float = 0.0,
-        padding_constraints: Mapping[str, int] | None = None,
+        padding_constraints: dict[str, int] | None = None,
     ) -> ImageList:
         """Pad images at the right and bottom to one size and stack them.
 
@@ -62,34 +65,37 @@ class ImageList:
         """
         if len(tensors) == 0:
             raise ValueError("ImageList.from_tensors needs at least one image.")
-        lead = tensors[0].shape[:-2]
-        if any(tensor.shape[:-2] != lead for tensor in tensors):
-            shapes = [tuple(tensor.shape) for tensor in tensors]
-            raise ValueError(f"Images must agree in all but height and width, got shapes {shapes}.")
+        lead = list(tensors[0].shape[:-2])
+        for tensor in tensors:
+            if list(tensor.shape[:-2]) != lead:
+                shapes = [list(tensor.shape) for tensor in tensors]
+                raise ValueError(f"Images must agree in all but height and width, got shapes {shapes}.")
         sizes = [(int(tensor.shape[-2]), int(tensor.shape[-1])) for tensor in tensors]
         height, width = padded_size(sizes, size_divisibility, padding_constraints)
-        batch = tensors[0].new_full((len(tensors), *lead, height, width), pad_value)
-        for slot, tensor, (h, w) in zip(batch, tensors, sizes, strict=True):
-            slot[..., :h, :w].copy_(tensor)
+        batch = tensors[0].new_full([len(tensors)] + lead + [height, width], pad_value)
+        for i, tensor in enumerate(tensors):
+            batch[i, ..., : tensor.shape[-2], : tensor.shape[-1]].copy_(tensor)
         return ImageList(batch, sizes)
 
 
 def padded_size(
-    sizes: Sequence[tuple[int, int]],
+    sizes: list[tuple[int, int]],
     size_divisibility: int = 0,
-    padding_constraints: Mapping[str, int] | None = None,
+    padding_constraints: dict[str, int] | None = None,
 ) -> tuple[int, int]:
     """Return the (height, width) a batch of images of the given (height, width) is padded to.
 
     Raises:
         ValueError: an image is larger than the asked square.
     """
-    constraints = padding_constraints or {}
-    height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)
+    constraints = {"size_divisibility": size_divisibility}
+    if padding_constraints is not None:
+        constraints.update(padding_constraints)
+    height, width = max([size[0] for size in sizes]), max([size[1] for size in sizes])
     square = constraints.get("square_size", 0)
     if square > 0:
         if max(height, width) > square:
             raise ValueError(f"An image of {height}x{width} does not fit into the square_size {square}.")
         height = width = square
-    step = max(constraints.get("size_divisibility", size_divisibility), 1)
+    step = max(constraints["size_divisibility"], 1)
     return -(-height // step) * step, -(-width // step) * step

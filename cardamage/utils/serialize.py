@@ -17,7 +17,7 @@ class PicklableWrapper:
 
     def __init__(self, obj: Any) -> None:
         """Wrap an object; a wrapper stands for what it wraps."""
-        self._obj = obj._obj if isinstance(obj, PicklableWrapper) else obj
+        self._obj: Any = obj._obj if isinstance(obj, PicklableWrapper) else obj
 
     def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
         try:

@@ -21,10 +21,10 @@ def get_model_no_weights(config_path: str) -> torch.nn.Module:
     Args:
         config_path: as in the model zoo, ``COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml``.
     """
-    from cardamage import model_zoo
+    from cardamage.model_zoo import get_config
     from cardamage.modeling import build_model
 
-    cfg = model_zoo.get_config(config_path)
+    cfg = get_config(config_path)
     if not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     return build_model(cfg)

@@ -32,7 +32,7 @@ def test_nothing_becomes_zero_boxes(empty: object) -> None:
 
 
 def test_wrong_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"shape \(N, 4\), got shape \(2, 5\)"):
+    with pytest.raises(ValueError, match=r"shape \(N, 4\), got shape \[2, 5\]"):
         Boxes(torch.zeros(2, 5))
     with pytest.raises(ValueError, match="give shape"):
         Boxes(torch.zeros(2, 4))[:, 0]
@@ -92,6 +92,30 @@ def test_overlaps_equal_a_loop_in_float64(seed: int) -> None:
     torch.testing.assert_close(matched, pairwise_iou(first[:9], second).diagonal())
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "intersection", "iou", "ioa"),
+    [
+        ([0, 0, 1, 1], [0, 0, 1, 1], 1, 1, 1),  # one pixel
+        ([0, 0, 10, 10], [10, 0, 20, 10], 0, 0, 0),  # side by side
+        ([0, 0, 10, 10], [10, 10, 20, 20], 0, 0, 0),  # corner to corner
+        ([0, 0, 10, 10], [2, 3, 4, 7], 8, 0.08, 1),  # the second inside
+        ([2, 3, 4, 7], [0, 0, 10, 10], 8, 0.08, 0.08),  # the first inside
+        ([-20, -20, -10, -10], [-15, -15, 5, 5], 25, 25 / 475, 25 / 400),  # left of and above the picture
+        ([0, 0, 10, 10], [5, 5, 5, 9], 0, 0, 0),  # a line
+        ([0, 0, 4096, 4096], [4095, 4095, 4096, 4096], 1, 2.0**-24, 1),
+    ],
+)
+def test_overlaps_worked_out_by_hand(
+    first: list[float], second: list[float], intersection: float, iou: float, ioa: float
+) -> None:
+    a, b = Boxes([first]), Boxes([second])
+    assert pairwise_intersection(a, b).item() == intersection
+    assert pairwise_iou(a, b).item() == pytest.approx(iou, rel=1e-6)
+    assert pairwise_ioa(a, b).item() == pytest.approx(ioa, rel=1e-6)
+    if b.area().item():
+        assert matched_pairwise_iou(a, b).item() == pytest.approx(iou, rel=1e-6)
+
+
 def test_empty_boxes_overlap_nothing() -> None:
     point = Boxes([[3, 3, 3, 3]])
     assert pairwise_iou(point, point).item() == 0
@@ -103,3 +127,16 @@ def test_empty_boxes_overlap_nothing() -> None:
 def test_distance_to_edges() -> None:
     distances = pairwise_point_box_distance(torch.tensor([[2.0, 3.0]]), Boxes([[0, 0, 5, 7]]))
     assert distances.tolist() == [[[2, 3, 3, 4]]]
+
+
+def test_boxes_in_torchscript() -> None:
+    def around(x: torch.Tensor) -> tuple[torch.Tensor, int]:
+        boxes = Boxes(x)
+        both = boxes.cat([boxes, Boxes(x + 1)])
+        both.clip((40, 30))
+        return both.area(), len(both)
+
+    x = _random_boxes(5, 0).tensor
+    (area, count), (expected, _) = torch.jit.script(around)(x), around(x)
+    assert torch.equal(area, expected)
+    assert count == 10

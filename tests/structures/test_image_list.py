@@ -46,3 +46,13 @@ def test_what_does_not_fit_is_refused() -> None:
         ImageList.from_tensors([torch.zeros(3, 2, 2), torch.zeros(1, 2, 2)])
     with pytest.raises(ValueError, match="5x9 does not fit into the square_size 8"):
         ImageList.from_tensors([torch.zeros(3, 5, 9)], padding_constraints={"square_size": 8})
+
+
+def test_batches_in_torchscript() -> None:
+    def pad(images: list[torch.Tensor]) -> ImageList:
+        return ImageList.from_tensors(images, 8, 0.5)
+
+    images = [torch.rand(3, 5, 9), torch.rand(3, 8, 4)]
+    scripted = torch.jit.script(pad)(images)
+    assert torch.equal(scripted.tensor, pad(images).tensor)
+    assert scripted.image_sizes == [(5, 9), (8, 4)]
