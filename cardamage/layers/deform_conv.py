@@ -51,7 +51,10 @@ class _DeformableBase(DeformConv2d):
 
     def _run(self, x: torch.Tensor, offset: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         self._check_channels("offset", offset, 2)
-        x = super().forward(x, offset, mask)
+        # The operator wants its input in the weights' type, and autocast knows it on GPUs only.
+        dtype = torch.promote_types(x.dtype, self.weight.dtype)
+        points = None if mask is None else mask.to(dtype)
+        x = super().forward(x.to(dtype), offset.to(dtype), points).to(x.dtype)
         if self.norm is not None:
             x = self.norm(x)
         return x if self.activation is None else self.activation(x)

@@ -138,6 +138,21 @@ def test_deformable_layers_without_offsets_are_convolutions(groups: int) -> None
         layer(x, offset[:, :1])
 
 
+@pytest.mark.parametrize("modulated", [False, True])
+def test_deformable_layers_train_under_autocast(modulated: bool) -> None:
+    torch.manual_seed(0)
+    layer: nn.Module = (ModulatedDeformConv if modulated else DeformConv)(4, 6, 3, padding=1)
+    points = [torch.randn(2, 18, 7, 5), *([torch.rand(2, 9, 7, 5)] if modulated else [])]
+    x = torch.randn(2, 4, 7, 5).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(x, *(p.bfloat16() for p in points))
+    expected = layer(x.float(), *(p.bfloat16().float() for p in points))
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, rtol=2**-8, atol=0)
+    found.float().sum().backward()
+    assert layer.get_parameter("weight").grad is not None
+
+
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_roi_align_places_boxes_to_the_pixel_in_half_precision(dtype: torch.dtype, autocast: bool) -> None:
