@@ -7,6 +7,7 @@ import logging
 import re
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ def adopt_upstream(names: Sequence[str]) -> None:
         names: dataset names; those that cardamage knows, and those that nobody does, are let be.
     """
     for name in names:
-        if name in DatasetCatalog or name not in UpstreamDatasets:
+        loader = UpstreamDatasets.data.get(name)
+        if loader is None or isinstance(loader, _Loader) or name in DatasetCatalog:
             continue
-        loader = UpstreamDatasets[name]
         records = loader()
         DatasetCatalog.register(name, loader)
         MetadataCatalog.get(name).set(**UpstreamMetadata.get(name).as_dict())
@@ -52,7 +53,7 @@ def register_for_training(name: str) -> None:
     """
     metadata = MetadataCatalog.get(name).as_dict()
     metadata.pop("json_file", None)
-    _register(name, lambda: _records(name), metadata)
+    _register(name, _Loader(name), metadata)
 
 
 def register_for_testing(name: str, folder: str) -> tuple[str, ...] | None:
@@ -79,7 +80,7 @@ def register_for_testing(name: str, folder: str) -> tuple[str, ...] | None:
             json.dump(coco, stream)
     comm.synchronize()
     metadata["json_file"] = str(file)
-    _register(name, lambda: _numbered(_records(name), truth), metadata)
+    _register(name, _Loader(name, truth), metadata)
     return _tasks(truth)
 
 
@@ -93,31 +94,37 @@ def has_run_lengths(names: Sequence[str]) -> bool:
     )
 
 
-def _register(name: str, loader: Any, metadata: Record) -> None:
+@dataclass(frozen=True)
+class _Loader:
+    """Gives Detectron2 a dataset of cardamage's catalog, with the types that it asks for.
+
+    Attributes:
+        name: the dataset.
+        truth: the ground truth whose image ids the records get; None keeps their own.
+    """
+
+    name: str
+    truth: GroundTruth | None = None
+
+    def __call__(self) -> list[Record]:
+        records: list[Record] = DatasetCatalog.get(self.name)
+        for index, record in enumerate(records):
+            record["file_name"] = str(record["file_name"])
+            if self.truth is not None:
+                record["image_id"] = self.truth.image_id(record.get("image_id", index))
+            for annotation in record.get("annotations", ()):
+                annotation["bbox_mode"] = UpstreamBoxMode(int(annotation["bbox_mode"]))
+                segmentation = annotation.get("segmentation")
+                if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
+                    annotation["segmentation"] = mask_util.frPyObjects(segmentation, *segmentation["size"])
+        return records
+
+
+def _register(name: str, loader: _Loader, metadata: Record) -> None:
     """Register, over what is there: the names of COCO's sets are Detectron2's too."""
     UpstreamDatasets[name] = loader
     UpstreamMetadata.pop(name, None)
     UpstreamMetadata.get(name).set(**{key: value for key, value in metadata.items() if key != "name"})
-
-
-def _records(name: str) -> list[Record]:
-    """Return the dataset dicts with the types that Detectron2 asks for."""
-    records: list[Record] = DatasetCatalog.get(name)
-    for record in records:
-        record["file_name"] = str(record["file_name"])
-        for annotation in record.get("annotations", ()):
-            annotation["bbox_mode"] = UpstreamBoxMode(int(annotation["bbox_mode"]))
-            segmentation = annotation.get("segmentation")
-            if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
-                annotation["segmentation"] = mask_util.frPyObjects(segmentation, *segmentation["size"])
-    return records
-
-
-def _numbered(records: list[Record], truth: GroundTruth) -> list[Record]:
-    """Give the records the image ids of the ground truth's file."""
-    for index, record in enumerate(records):
-        record["image_id"] = truth.image_id(record.get("image_id", index))
-    return records
 
 
 def _coco(truth: GroundTruth, metadata: Record) -> dict[str, Any]:

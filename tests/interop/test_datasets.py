@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("detectron2", reason="needs Detectron2, see docs/parity.md")
 
@@ -17,12 +18,17 @@ from detectron2.data import DatasetCatalog as UpstreamDatasets
 from detectron2.data import DatasetMapper as UpstreamMapper
 from detectron2.data import MetadataCatalog as UpstreamMetadata
 from detectron2.data.datasets import load_coco_json as upstream_load
+from detectron2.evaluation import COCOEvaluator as UpstreamEvaluator
+from detectron2.structures import Boxes as UpstreamBoxes
+from detectron2.structures import Instances as UpstreamInstances
 from pycocotools.coco import COCO
 
 from cardamage.catalog import DatasetCatalog, MetadataCatalog
 from cardamage.config import get_cfg
 from cardamage.data import DatasetMapper, prepare_datasets
+from cardamage.data.formats import register_coco_instances
 from cardamage.errors import DataError
+from cardamage.evaluation import COCOEvaluator
 from cardamage.evaluation.coco_ground_truth import load_ground_truth
 from cardamage.interop.config import to_upstream
 from cardamage.interop.datasets import (
@@ -31,6 +37,8 @@ from cardamage.interop.datasets import (
     register_for_testing,
     register_for_training,
 )
+from cardamage.structures import Boxes, Instances
+from cardamage.structures.polygons import polygons_to_bitmask
 
 
 def config(train: list[str], test: list[str]) -> Any:
@@ -131,9 +139,57 @@ def test_what_is_scored_is_what_is_scored_here(pictures: Path, tmp_path: Path) -
     assert ids == [image["id"] for image in scored["images"]]
 
 
-def test_a_registered_file_is_scored_with_its_own_areas_and_ids_from_1(tmp_path: Path) -> None:
-    from cardamage.data.formats import register_coco_instances
+@pytest.mark.parametrize("kind", ["labelme", "registered"])
+def test_both_evaluators_give_the_same_predictions_the_same_ap(
+    pictures: Path, tmp_path: Path, kind: str
+) -> None:
+    name = f"labelme:{pictures}" if kind == "labelme" else "interop_scored"
+    if kind == "registered":
+        write_coco(tmp_path / "set", ["dent", "scratch", "crack"])
+        register_coco_instances(name, {}, tmp_path / "set/coco.json", tmp_path / "set")
+    prepare_datasets(config([], [name]))
+    register_for_testing(name, str(tmp_path / "truth"))
+    outputs = [shaken(record, seed) for seed, record in enumerate(DatasetCatalog.get(name))]
+    inputs = [{"image_id": record["image_id"]} for record in DatasetCatalog.get(name)]
+    results = []
+    for evaluator, instances, boxes in (
+        (COCOEvaluator(name), Instances, Boxes),
+        (UpstreamEvaluator(name, output_dir=str(tmp_path / "out")), UpstreamInstances, UpstreamBoxes),
+    ):
+        evaluator.reset()
+        for given, (size, fields) in zip(inputs, outputs, strict=True):
+            found = instances(size, **fields)
+            found.pred_boxes = boxes(fields["pred_boxes"])
+            evaluator.process([given], [{"instances": found}])
+        results.append(evaluator.evaluate())
+    assert results[0].keys() == results[1].keys() == {"bbox", "segm"}
+    for task, mine in results[0].items():
+        assert 5 < mine["AP"] < 95
+        assert mine == pytest.approx(results[1][task], abs=1e-9, nan_ok=True)
 
+
+def shaken(record: dict[str, Any], seed: int) -> tuple[tuple[int, int], dict[str, Any]]:
+    """Predict a picture's own objects, some of them shifted, missed, or of another class."""
+    rng = np.random.default_rng(seed)
+    size = (record["height"], record["width"])
+    boxes, masks, classes = [], [], []
+    for annotation in record["annotations"]:
+        shift = int(rng.integers(0, 4))
+        mask = np.roll(polygons_to_bitmask(annotation["segmentation"], *size), shift, axis=1)
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        boxes.append([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+        masks.append(mask)
+        classes.append(annotation["category_id"] if rng.random() < 0.9 else 0)
+    fields = {
+        "pred_boxes": torch.tensor(np.array(boxes, np.float32).reshape(-1, 4)),
+        "scores": torch.tensor(rng.random(len(boxes)), dtype=torch.float32),
+        "pred_classes": torch.tensor(classes, dtype=torch.int64),
+        "pred_masks": torch.tensor(np.array(masks, bool).reshape(-1, *size)),
+    }
+    return size, fields
+
+
+def test_a_registered_file_is_scored_with_its_own_areas_and_ids_from_1(tmp_path: Path) -> None:
     write_coco(tmp_path / "set", ["dent", "scratch"], first_id=0)
     name = "interop_registered"
     register_coco_instances(name, {}, tmp_path / "set/coco.json", tmp_path / "set")
