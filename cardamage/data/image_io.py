@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import DataError
+from ..utils.files import local_path
 from .image_signs import is_cut_short, kind_of, wrong_kind
 from .pixel_formats import convert_PIL_to_numpy
 
@@ -42,7 +43,7 @@ def read_image(file_name: str | os.PathLike[str], format: str | None = None) -> 
     """Read a picture, turned upright as its EXIF orientation says.
 
     Args:
-        file_name: a picture, or a Labelme JSON with one embedded.
+        file_name: a picture, or a Labelme JSON with one embedded; a path or an address (``https://...``).
         format: ``"BGR"``, ``"RGB"``, ``"L"`` (grey), ``"YUV-BT.601"``, another of Pillow's modes, or None to
             keep what the file has (which is RGB for a JPEG photo).
 
@@ -251,8 +252,9 @@ def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _open(name: str) -> io.BufferedReader:
+    path = local_path(name)
     try:
-        return open(name, "rb")
+        return open(path, "rb")
     except FileNotFoundError:
         raise DataError(f"The image {name} does not exist.") from None
     except IsADirectoryError:

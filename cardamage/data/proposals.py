@@ -15,6 +15,7 @@ from cardamage.data import transforms as T  # noqa: N812 (the name everyone know
 from cardamage.errors import DataError
 from cardamage.structures import Boxes, BoxMode, Instances
 from cardamage.utils import safe_pickle
+from cardamage.utils.files import local_path
 
 __all__ = ["load_proposals_into_dataset", "transform_proposals"]
 
@@ -66,7 +67,7 @@ def load_proposals_into_dataset(
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     name = os.fspath(path)
     try:
-        with open(name, "rb") as file:
+        with open(local_path(name), "rb") as file:
             content = safe_pickle.load(file)
     except (OSError, pickle.UnpicklingError) as error:
         raise DataError(f"The proposal file {name} can't be read: {error}.") from error

@@ -17,6 +17,7 @@ import pycocotools.mask as mask_util
 
 from cardamage.catalog import MetadataCatalog, coco_json
 from cardamage.errors import EvaluationError
+from cardamage.utils.files import local_path
 
 __all__ = ["GroundTruth", "load_ground_truth"]
 
@@ -151,7 +152,7 @@ def load_ground_truth(dataset_name: str) -> GroundTruth:
     if json_file is None:
         return GroundTruth(coco_json.convert_to_coco_dict(dataset_name), dataset_name)
     try:
-        dataset = json.loads(Path(json_file).read_text(encoding="utf-8"))
+        dataset = json.loads(Path(local_path(json_file)).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise EvaluationError(
             f"Can't read the ground truth {json_file} of {dataset_name!r}: {error}"

@@ -16,6 +16,24 @@ from cardamage.errors import TrainingError
 _PROBE_BYTES = 4096
 
 
+def local_path(path: str | os.PathLike[str]) -> str:
+    """Return where a file can be opened, downloading it where it is named by an address (``https://...``).
+
+    Args:
+        path: a path, which is returned as it is, or an address that
+            :data:`cardamage.utils.file_io.PathManager` has a handler for.
+
+    Raises:
+        DownloadError: if it can't be had.
+    """
+    name = os.fspath(path)
+    if "://" not in name:
+        return name
+    from cardamage.utils.file_io import PathManager
+
+    return str(PathManager.get_local_path(name))
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "w", encoding: str = "utf-8") -> Iterator[IO[Any]]:
     """Open a file that appears at ``path`` only when the block ends without an error.

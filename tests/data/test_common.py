@@ -142,6 +142,9 @@ def test_unfinished_batches_wait_for_the_next_iteration() -> None:
     assert list(grouped) == []
     assert [len(bucket) for bucket in grouped._buckets] == [2, 2]
     assert [len(batch) for batch in grouped] == [3, 3]
+    grouped = AspectRatioGroupedDataset([{"width": 2, "height": 1}] * 3, 2)
+    assert len(next(iter(grouped))) == 2
+    assert grouped._buckets == [[]]
 
 
 def test_the_storage_of_lists_can_be_set_for_a_while() -> None:

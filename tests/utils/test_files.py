@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cardamage.errors import TrainingError
-from cardamage.utils.files import atomic_write, describe_write_error, ensure_writable_dir
+from cardamage.utils.files import atomic_write, describe_write_error, ensure_writable_dir, local_path
 
 
 def test_text_and_bytes_are_written(tmp_path: Path) -> None:
@@ -99,3 +99,19 @@ def test_a_folder_of_the_system() -> None:
 def test_sentences(number: int, sentence: str) -> None:
     text = describe_write_error("out", OSError(number, "broken"))
     assert text == sentence.format("set OUTPUT_DIR to another folder")
+
+
+def test_addresses_are_opened_through_the_path_manager(tmp_path: Path) -> None:
+    from cardamage.utils.file_io import PathHandler, PathManager
+
+    class Shelf(PathHandler):
+        def _get_supported_prefixes(self) -> list[str]:
+            return ["shelf-of-tests://"]
+
+        def _get_local_path(self, path: str, force: bool = False, **kwargs: object) -> str:
+            return str(tmp_path / path.partition("://")[2])
+
+    PathManager.register_handler(Shelf())
+    assert local_path("shelf-of-tests://a/b.json") == str(tmp_path / "a/b.json")
+    assert local_path(tmp_path / "not there") == str(tmp_path / "not there")
+    assert local_path("relative/c.png") == "relative/c.png"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError
+from ...utils.files import local_path
 
 __all__ = ["natural_key", "read_json", "read_text"]
 
@@ -17,14 +18,15 @@ def read_text(path: str | os.PathLike[str], what: str) -> str:
     """Read a UTF-8 file, with or without a byte order mark.
 
     Args:
-        path: the file.
+        path: the file, or its address (``https://...``).
         what: what it is, for messages, such as ``"COCO file"``.
 
     Raises:
         DataError: for a file that is missing, a folder, or no UTF-8 text.
     """
+    place = local_path(path)
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        return Path(place).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"The {what} {path} does not exist.") from None
     except IsADirectoryError:

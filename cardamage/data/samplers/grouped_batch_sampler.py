@@ -46,8 +46,10 @@ def group_stream(
         group = waiting.setdefault(key(item), [])
         group.append(item)
         if len(group) == batch_size:
-            yield group[:]
+            batch = group[:]
+            # Before the batch is given: whoever stops here leaves no full group behind.
             group.clear()
+            yield batch
 
 
 class GroupedBatchSampler(Sampler[list[int]]):
