@@ -100,10 +100,9 @@ class RoiRows:
         """Concatenate the boxes of N images."""
         tensors = [b.tensor for b in boxes]
         flat = torch.cat(tensors)
-        counts = torch.tensor([len(t) for t in tensors], device=flat.device)
-        image = torch.arange(len(tensors), device=flat.device)
-        image = image.repeat_interleave(counts, output_size=len(flat))
-        return cls(flat, image, torch.ones(len(flat), dtype=torch.bool, device=flat.device))
+        images = [torch.full_like(t[:, 0], i, dtype=torch.int64) for i, t in enumerate(tensors)]
+        image = torch.cat(images)
+        return cls(flat, image, torch.ones_like(image, dtype=torch.bool))
 
     def per_image(self, num_images: int) -> list[Boxes]:
         """Return the boxes of every image, used places or not."""

@@ -42,7 +42,7 @@ def call(part: Callable[..., Any], *args: Any) -> Any:
     return part(*args) if takes_batches(part) else part(*map(as_list, args))
 
 
-def regions_stay_apart(parts: Sequence[nn.Module] | nn.Module) -> bool:
+def regions_stay_apart(parts: Sequence[nn.Module]) -> bool:
     """Tell whether what parts compute for a region is known not to depend on the others.
 
     Only then may rows that merely fill a fixed shape be among them. Statistics over a batch would
@@ -54,11 +54,8 @@ def regions_stay_apart(parts: Sequence[nn.Module] | nn.Module) -> bool:
     Returns:
         True for parts of this package without batch normalization that learns.
     """
-    modules = [parts] if isinstance(parts, nn.Module) else list(parts)
-    own = all(type(part).__module__.startswith("cardamage.") for part in _unpacked(modules))
-    return own and not any(
-        isinstance(m, _BatchNorm) and m.training for part in modules for m in part.modules()
-    )
+    own = all(type(part).__module__.startswith("cardamage.") for part in _unpacked(parts))
+    return own and not any(isinstance(m, _BatchNorm) and m.training for part in parts for m in part.modules())
 
 
 def _unpacked(modules: Sequence[nn.Module]) -> list[nn.Module]:

@@ -152,7 +152,7 @@ class ROIPooler(nn.Module):
             parts.append(pooler(x[level], rois[index]))
             order.append(index)
         pooled = torch.cat(parts)
-        output = pooled.new_zeros((len(rois), *pooled.shape[1:]))
+        output = pooled.new_zeros((rois.shape[0], *pooled.shape[1:]))
         return output.index_copy(0, torch.cat(order), pooled)
 
     def _pool_masked(

@@ -110,6 +110,8 @@ def log_classification(
         gt_classes: (M,) int64, K for background, -1 for regions that don't count.
         prefix: what goes before the scalars' names.
     """
+    if len(gt_classes) == 0:
+        return
     background = pred_logits.shape[1] - 1
     predicted = pred_logits.argmax(dim=1)
     counted = gt_classes >= 0

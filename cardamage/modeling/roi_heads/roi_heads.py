@@ -227,7 +227,8 @@ class StandardROIHeads(ROIHeads):
         if not self.mask_on:
             return {} if self.training else instances
         if self.training:
-            if isinstance(instances, ProposalBatch) and not regions_stay_apart(self.mask_head):
+            parts = [part for part in (self.mask_pooler, self.mask_head) if part is not None]
+            if isinstance(instances, ProposalBatch) and not regions_stay_apart(parts):
                 instances = instances.exact()
             _, regions, instances = self._mask_samples(instances, self.mask_head)
         else:
