@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +245,7 @@ class Checkpointer(_FvcoreCheckpointer):
         self._check_shared(incompatible, path, first)
         for key in wanted:
             if key not in checkpoint:
-                if strict:
+                if strict and not _lies_in_trainer(key, checkpoint):
                     self.logger.warning("The checkpoint '%s' has no state of '%s'.", path, key)
                 continue
             try:
@@ -289,6 +289,12 @@ class Checkpointer(_FvcoreCheckpointer):
             self.logger.warning(
                 "Weights of '%s' that the model doesn't share:\n%s", path, mismatch_table(rows)
             )
+
+
+def _lies_in_trainer(key: str, checkpoint: Mapping[str, Any]) -> bool:
+    """Tell whether a state is part of the trainer's, as Detectron2 saves it."""
+    trainer = checkpoint.get("trainer")
+    return key in ("optimizer", "scheduler") and isinstance(trainer, Mapping) and "_trainer" in trainer
 
 
 def _shapes(named: Iterable[tuple[str, Any]]) -> str:

@@ -86,6 +86,20 @@ def test_detectron2_files_with_arrays_and_anchors(tmp_path: Path, caplog: pytest
     assert not caplog.records
 
 
+@pytest.mark.parametrize("trainer", [{"_trainer": {"optimizer": {}}}, {"iteration": 5}])
+def test_an_optimizer_within_detectron2s_trainer_is_not_missed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, trainer: dict[str, Any]
+) -> None:
+    model = nn.Linear(2, 3)
+    torch.save({"model": model.state_dict(), "iteration": 5, "trainer": trainer}, tmp_path / "theirs.pth")
+    (tmp_path / "last_checkpoint").write_text("theirs.pth")
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with caplog.at_level(logging.WARNING):
+        Checkpointer(model, str(tmp_path), optimizer=optimizer).resume_or_load("")
+    missed = [record.getMessage() for record in caplog.records]
+    assert len(missed) == (0 if "_trainer" in trainer else 1), missed
+
+
 def test_mismatches_are_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     content = {"weight": torch.zeros(5, 3), "extra": torch.zeros(1), "shared": torch.zeros(1)}
     torch.save(content, tmp_path / "other.pth")
