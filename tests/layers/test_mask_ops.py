@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
@@ -27,6 +29,53 @@ def _reference(
         values = F.grid_sample(masks[number][None, None], grid, align_corners=False)[0, 0]
         image[number, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = values >= threshold
     return image
+
+
+def _paste_by_hand(mask: np.ndarray, box: list[float], height: int, width: int) -> np.ndarray:
+    """Paste one mask in float64: each pixel's centre, between the centres of cells, zero beyond them."""
+    cells = len(mask)
+    padded = np.pad(mask.astype(np.float64), 1)
+    picture = np.zeros((height, width))
+    x0, y0, x1, y1 = box
+    for row, column in np.ndindex(height, width):
+        y = (row + 0.5 - y0) / (y1 - y0) * cells + 0.5
+        x = (column + 0.5 - x0) / (x1 - x0) * cells + 0.5
+        if 0 <= y <= cells + 1 and 0 <= x <= cells + 1:
+            top, left = min(int(y), cells), min(int(x), cells)
+            upper = padded[top, left] * (1 - x + left) + padded[top, left + 1] * (x - left)
+            lower = padded[top + 1, left] * (1 - x + left) + padded[top + 1, left + 1] * (x - left)
+            picture[row, column] = upper * (1 - y + top) + lower * (y - top)
+    return picture
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_paste_equals_a_loop_in_float64(seed: int) -> None:
+    masks, boxes, (height, width) = _case(seed)
+    height, width = min(height, 60), min(width, 50)
+    boxes = boxes[(boxes[:, 2:] - boxes[:, :2] > 0.5).all(dim=1)][:4]
+    # Farther than a pixel from the box nothing is drawn, as in Detectron2; a cell can be larger than that.
+    near_x, near_y = (boxes[:, i::2] + torch.tensor([-1.0, 1.0]) for i in (0, 1))
+    pasted = paste_masks_in_image(masks[: len(boxes)], boxes, (height, width)).numpy()
+    grey = paste_masks_in_image(masks[: len(boxes)], boxes, (height, width), -1).numpy()
+    for i, box in enumerate(boxes.tolist()):
+        values = _paste_by_hand(masks[i].numpy(), box, height, width)
+        y, x = np.ogrid[:height, :width]
+        values *= (y >= math.floor(near_y[i, 0])) & (y < math.ceil(near_y[i, 1]))
+        values *= (x >= math.floor(near_x[i, 0])) & (x < math.ceil(near_x[i, 1]))
+        sure = np.abs(values - 0.5) > 1e-4
+        assert sure.any()
+        assert np.array_equal(pasted[i][sure], values[sure] >= 0.5)
+        assert np.abs(grey[i] - values * 255).max() <= 1.01
+
+
+def test_one_pixel_and_one_cell() -> None:
+    one = torch.ones(1, 1, 1)
+    for box in ([3.0, 2, 4, 3], [3.2, 2.2, 3.9, 2.9]):
+        pasted = paste_masks_in_image(one, torch.tensor([box]), (5, 6))
+        assert pasted.nonzero().tolist() == [[0, 2, 3]]
+    assert paste_masks_in_image(one, torch.tensor([[0.0, 0, 1, 1]]), (1, 1)).all()
+    # A single cell fades out to zero half a cell beyond its edges: at the threshold on the edge itself.
+    assert paste_masks_in_image(one, torch.tensor([[2.0, 2, 6, 6]]), (9, 9)).sum() == 12
 
 
 def _case(seed: int) -> tuple[torch.Tensor, torch.Tensor, tuple[int, int]]:

@@ -11,13 +11,17 @@ from cardamage.layers import (
     CNNBlockBase,
     Conv2d,
     DeformConv,
+    DepthwiseSeparableConv2d,
     FrozenBatchNorm2d,
     ModulatedDeformConv,
     ROIAlign,
     ShapeSpec,
     cat,
     cross_entropy,
+    empty_input_loss_func_wrapper,
     get_norm,
+    move_device_like,
+    shapes_to_tensor,
 )
 
 
@@ -151,6 +155,66 @@ def test_deformable_layers_train_under_autocast(modulated: bool) -> None:
     torch.testing.assert_close(found.float(), expected, rtol=2**-8, atol=0)
     found.float().sum().backward()
     assert layer.get_parameter("weight").grad is not None
+
+
+@pytest.mark.parametrize("kind", [DeformConv, ModulatedDeformConv])
+def test_offsets_move_the_samples(kind: type[nn.Module]) -> None:
+    """Offsets of one whole pixel to the right and two down sample the picture that is moved so."""
+    x = torch.randn(1, 4, 12, 10)
+    layer = kind(4, 6, (3, 5), 1, (1, 2), 1, 2, 1, False)
+    offset = torch.zeros(1, 2 * 15, 12, 10)
+    offset[:, 0::2], offset[:, 1::2] = 2.0, 1.0
+    moved = F.pad(x, (0, 1, 0, 2))[:, :, 2:, 1:]
+    expected = F.conv2d(moved, layer.weight, padding=(1, 2), groups=2)
+    inputs = (x, offset) if kind is DeformConv else (x, offset, torch.ones(1, 15, 12, 10))
+    # Near the borders, zeros come from beyond the picture or from beyond the moved one.
+    inner = (slice(None), slice(None), slice(1, -3), slice(2, -3))
+    torch.testing.assert_close(layer(*inputs)[inner], expected[inner], rtol=1e-4, atol=1e-4)
+
+
+def test_deformable_layers_describe_themselves() -> None:
+    assert repr(DeformConv(3, 10, 3, padding=1, deformable_groups=2)) == (
+        "DeformConv(in_channels=3, out_channels=10, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), "
+        "dilation=(1, 1), groups=1, deformable_groups=2, bias=False)"
+    )
+    described = repr(ModulatedDeformConv(4, 8, 1, 2, 0, 1, 4, norm=nn.GroupNorm(2, 8)))
+    assert "stride=2, padding=0, dilation=1, groups=4, deformable_groups=1, bias=True" in described
+    assert "(norm): GroupNorm" in described
+
+
+def test_separable_convolution_is_two_convolutions() -> None:
+    x = torch.randn(2, 6, 9, 8)
+    block = DepthwiseSeparableConv2d(6, 10, 5, 2, norm1="BN", activation1=F.relu, activation2=F.relu).eval()
+    depthwise, pointwise = block.depthwise, block.pointwise
+    first = torch.cat(
+        [F.conv2d(x[:, i : i + 1], depthwise.weight[i : i + 1], padding=2) for i in range(6)], 1
+    )
+    first = F.relu(first / (1 + 1e-5) ** 0.5)
+    second = torch.einsum("nchw,oc->nohw", first, pointwise.weight[..., 0, 0])
+    torch.testing.assert_close(block(x), F.relu(second + pointwise.bias[:, None, None]), rtol=1e-4, atol=1e-4)
+    assert depthwise.bias is None
+    plain = DepthwiseSeparableConv2d(6, 10, dilation=2, padding=2)
+    assert plain(x).shape == (2, 10, 9, 8)
+    assert set(plain.state_dict()) == {
+        f"{n}.{p}" for n in ("depthwise", "pointwise") for p in ("weight", "bias")
+    }
+
+
+def test_losses_of_nothing_are_zero_with_a_gradient() -> None:
+    loss = empty_input_loss_func_wrapper(F.l1_loss)
+    nothing = torch.zeros(0, 4, requires_grad=True)
+    loss(nothing, torch.zeros(0, 4)).backward()
+    assert nothing.grad is not None
+    assert loss(torch.ones(2), torch.zeros(2), reduction="sum").item() == 2
+    assert loss(torch.zeros(0), torch.zeros(0), reduction="none").shape == (0,)
+
+
+def test_sizes_become_a_vector_in_a_trace_too() -> None:
+    assert torch.equal(shapes_to_tensor([3, 4]), torch.tensor([3, 4]))
+    assert shapes_to_tensor([], torch.device("cpu")).shape == (0,)
+    traced = torch.jit.trace(lambda x: shapes_to_tensor(x.shape), torch.zeros(2, 3))
+    assert traced(torch.zeros(5, 7)).tolist() == [5, 7]
+    assert move_device_like(torch.ones(1), torch.zeros(1)).device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("autocast", [False, True])
