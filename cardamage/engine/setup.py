@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from cardamage.checkpoint import DetectionCheckpointer
 from cardamage.config import CfgNode, validate_cfg
 from cardamage.data import prepare_datasets, resolve_num_classes
 from cardamage.engine.scope import check_scope
@@ -40,13 +41,14 @@ logger = logging.getLogger(__name__)
 
 
 def default_setup(cfg: CfgNode, args: argparse.Namespace | None = None) -> None:
-    """Prepare a run: output folder, logs, ``config.yaml``, random seed, device.
+    """Prepare a run: output folder, logs, ``config.yaml``, random seed, device, weights to start from.
 
     Args:
         cfg: the full config; MODEL.DEVICE becomes ``cpu`` where there is no GPU and the user didn't set it.
-        args: the command's flags, for the log; ``eval_only`` and ``backend`` are read.
+        args: the command's flags, for the log; ``eval_only``, ``resume`` and ``backend`` are read.
 
     Raises:
+        CheckpointError: if MODEL.WEIGHTS can't be found or downloaded.
         ConfigValueError: if a value can't be used or is of something that is not here, or a GPU is asked for
             that isn't there.
         TrainingError: if the output folder can't be written.
@@ -73,6 +75,16 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace | None = None) -> None:
     if cfg.FLOAT32_PRECISION and torch.cuda.is_available():
         torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
         torch.backends.cudnn.allow_tf32 = cfg.FLOAT32_PRECISION != "highest"
+    if cfg.MODEL.WEIGHTS:
+        _find_weights(cfg, getattr(args, "resume", False))
+
+
+def _find_weights(cfg: CfgNode, resume: bool) -> None:
+    """Have the weights here before the data is read, unless a checkpoint of the folder takes their place."""
+    checkpointer = DetectionCheckpointer(nn.Module(), cfg.OUTPUT_DIR)
+    replaced = bool(resume and cfg.OUTPUT_DIR and checkpointer.has_checkpoint())
+    if not comm.all_gather(replaced)[0]:
+        checkpointer.locate(cfg.MODEL.WEIGHTS)
 
 
 def _make_output_dir(folder: str) -> None:

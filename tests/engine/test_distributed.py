@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -192,3 +194,31 @@ def test_sigterm_reaches_the_processes_started_here(tmp_path: Path) -> None:
     process.terminate()
     process.communicate(timeout=60)
     assert process.returncode == 143
+
+
+def test_one_rank_downloads_for_all(
+    two_ranks: Callable, loopback: Any, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = io.BytesIO()
+    torch.save({"weight": torch.ones(2, 3), "bias": torch.ones(2)}, content)
+    loopback.files["/w.pth"] = content.getvalue()
+    monkeypatch.setenv("SERVER", loopback.url)
+    done = two_ranks("""
+    from cardamage.checkpoint import DetectionCheckpointer
+    from cardamage.errors import CheckpointError
+
+    def main():
+        model = nn.Linear(3, 2)
+        checkpointer = DetectionCheckpointer(model)
+        checkpointer.load(os.environ["SERVER"] + "/w.pth")
+        print("loaded", model.weight.sum().item())
+        try:
+            checkpointer.load(os.environ["SERVER"] + "/none.pth")
+        except CheckpointError as error:
+            print(error)
+    """)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("loaded 6.0") == 2
+    assert done.stdout.count("(the server answers 404 Not Found): check the address") == 2
+    assert [path for path, _ in loopback.requests] == ["/w.pth", "/none.pth"]
+    assert [path.name for path in cache.glob("*.pth")] == ["w.pth"]
