@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 
+# By kind of evaluator, the metadata that says where its ground truth is.
+_OWN_TRUTH = {"lvis": "json_file", "cityscapes_instance": "gt_dir"}
+
 
 def adopt_upstream(names: Sequence[str]) -> None:
     """Make datasets known that only Detectron2's catalogs have, such as those of a plug-in.
@@ -59,6 +62,8 @@ def register_for_training(name: str) -> None:
 def register_for_testing(name: str, folder: str) -> tuple[str, ...] | None:
     """Put a dataset into Detectron2's catalogs together with a file of the ground truth that is scored here.
 
+    LVIS and Cityscapes are scored by rules and files of their own, which stay.
+
     Args:
         name: a dataset that ``prepare_datasets`` has been through.
         folder: where the main process writes the file; all processes call this.
@@ -69,8 +74,11 @@ def register_for_testing(name: str, folder: str) -> tuple[str, ...] | None:
     Raises:
         DataError: if the metadata's ``thing_classes`` are not those of the ground truth.
     """
-    truth = load_ground_truth(name)
     metadata = MetadataCatalog.get(name).as_dict()
+    if metadata.get(_OWN_TRUTH.get(metadata.get("evaluator_type", ""), "")):
+        _register(name, _Loader(name), metadata)
+        return None
+    truth = load_ground_truth(name)
     coco = _coco(truth, metadata)
     # Different names may become the same file name, such as those of folders that differ in signs.
     file = Path(folder) / f"{_file_name(name)}_coco_format.json"
@@ -79,7 +87,7 @@ def register_for_testing(name: str, folder: str) -> tuple[str, ...] | None:
         with atomic_write(file) as stream:
             json.dump(coco, stream)
     comm.synchronize()
-    metadata["json_file"] = str(file)
+    metadata.update(json_file=str(file), evaluator_type="coco")
     _register(name, _Loader(name, truth), metadata)
     return _tasks(truth)
 

@@ -9,8 +9,14 @@ from typing import Any, ClassVar
 
 import torch
 from detectron2.config import CfgNode as UpstreamNode
+from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, hooks
-from detectron2.evaluation import COCOEvaluator
+from detectron2.evaluation import (
+    CityscapesInstanceEvaluator,
+    COCOEvaluator,
+    DatasetEvaluator,
+    LVISEvaluator,
+)
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -84,12 +90,18 @@ class BackendTrainer(DefaultTrainer):
         return model.to(memory_format=torch.channels_last) if own.MODEL.CHANNELS_LAST else model
 
     @classmethod
-    def build_evaluator(cls, cfg: UpstreamNode, dataset_name: str) -> COCOEvaluator:
-        """Return Detectron2's COCO evaluator for a test dataset."""
+    def build_evaluator(cls, cfg: UpstreamNode, dataset_name: str) -> DatasetEvaluator:
+        """Return Detectron2's evaluator of a test dataset: COCO's, unless it is LVIS or Cityscapes."""
+        folder = os.path.join(cfg.OUTPUT_DIR, "inference")
+        kind = MetadataCatalog.get(dataset_name).get("evaluator_type", "coco")
+        if kind == "lvis":
+            return LVISEvaluator(dataset_name, output_dir=folder)
+        if kind == "cityscapes_instance":
+            return CityscapesInstanceEvaluator(dataset_name)
         return COCOEvaluator(
             dataset_name,
             tasks=cls.plan.tasks.get(dataset_name),
-            output_dir=os.path.join(cfg.OUTPUT_DIR, "inference"),
+            output_dir=folder,
             max_dets_per_image=cfg.TEST.DETECTIONS_PER_IMAGE,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ from pycocotools.coco import COCO
 from cardamage.catalog import DatasetCatalog, MetadataCatalog
 from cardamage.config import get_cfg
 from cardamage.data import DatasetMapper, prepare_datasets
-from cardamage.data.formats import register_coco_instances
+from cardamage.data.datasets import register_coco_instances, register_lvis_instances
 from cardamage.errors import DataError
-from cardamage.evaluation import COCOEvaluator
+from cardamage.evaluation import COCOEvaluator, LVISEvaluator
 from cardamage.evaluation.coco_ground_truth import load_ground_truth
 from cardamage.interop.config import to_upstream
 from cardamage.interop.datasets import (
@@ -37,6 +38,7 @@ from cardamage.interop.datasets import (
     register_for_testing,
     register_for_training,
 )
+from cardamage.interop.trainer import RunPlan, trainer_class
 from cardamage.structures import Boxes, Instances
 from cardamage.structures.polygons import polygons_to_bitmask
 
@@ -166,6 +168,52 @@ def test_both_evaluators_give_the_same_predictions_the_same_ap(
     for task, mine in results[0].items():
         assert 5 < mine["AP"] < 95
         assert mine == pytest.approx(results[1][task], abs=1e-9, nan_ok=True)
+
+
+def test_lvis_is_scored_by_its_own_rules_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lvis")
+    # Its last release asks for an alias that numpy no longer has.
+    monkeypatch.setattr(np, "float", float, raising=False)
+    write_coco(tmp_path, ["dent", "scratch", "crack"])
+    file = tmp_path / "coco.json"
+    content = json.loads(file.read_text())
+    content["categories"] = [
+        {"id": i + 1, "name": c["name"], "synonyms": [c["name"]], "frequency": "rcf"[i], "image_count": 1}
+        for i, c in enumerate(content["categories"])
+    ]
+    for image in content["images"]:
+        image.update(neg_category_ids=[2], not_exhaustive_category_ids=[])
+    for annotation in content["annotations"]:
+        annotation["category_id"] //= 10
+    file.write_text(json.dumps(content))
+    name = "interop_lvis"
+    register_lvis_instances(name, {}, file, tmp_path)
+    cfg = config([], [name])
+    cfg.OUTPUT_DIR = str(tmp_path / "out")
+    classes = prepare_datasets(cfg)
+    assert register_for_testing(name, str(tmp_path / "out")) is None
+    assert UpstreamMetadata.get(name).json_file == str(file)
+    theirs = trainer_class(RunPlan(cfg, classes)).build_evaluator(to_upstream(cfg), name)
+    record = DatasetCatalog.get(name)[0]
+    size, fields = shaken(record, 2)
+    results = []
+    for evaluator, instances, boxes in (
+        (LVISEvaluator(name), Instances, Boxes),
+        (theirs, UpstreamInstances, UpstreamBoxes),
+    ):
+        evaluator.reset()
+        found = instances(size, **fields)
+        found.pred_boxes = boxes(fields["pred_boxes"])
+        evaluator.process([{"image_id": record["image_id"]}], [{"instances": found}])
+        results.append(evaluator.evaluate())
+    assert 0 < results[0]["segm"]["AP"] < 100
+    for task in ("bbox", "segm"):
+        shared = results[0][task].keys() & results[1][task].keys()
+        assert {"AP", "AP50", "APr", "APc", "APf"} <= shared
+        for metric in shared:
+            # The lvis package says -1 where nothing was to be measured, times 100.
+            value = results[1][task][metric] if results[1][task][metric] >= 0 else math.nan
+            assert results[0][task][metric] == pytest.approx(value, abs=1e-9, nan_ok=True)
 
 
 def shaken(record: dict[str, Any], seed: int) -> tuple[tuple[int, int], dict[str, Any]]:
