@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch.utils.data import Dataset, IterableDataset, Sampler
@@ -253,10 +253,11 @@ def build_detection_train_loader(
 def _test_loader_from_config(
     cfg: CfgNode, dataset_name: str | list[str], mapper: Mapper | None = None
 ) -> dict[str, Any]:
+    names = [dataset_name] if isinstance(dataset_name, str) else list(dataset_name)
     dataset = get_detection_dataset_dicts(
-        dataset_name,
+        names,
         filter_empty=False,
-        proposal_files=cfg.DATASETS.PROPOSAL_FILES_TEST if cfg.MODEL.LOAD_PROPOSALS else None,
+        proposal_files=_test_proposals(cfg, names) if cfg.MODEL.LOAD_PROPOSALS else None,
         look_at_images=cfg.INPUT.CHECK_IMAGES,
     )
     return {
@@ -264,6 +265,18 @@ def _test_loader_from_config(
         "mapper": mapper or DatasetMapper(cfg, False),
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
     }
+
+
+def _test_proposals(cfg: CfgNode, names: Sequence[str]) -> list[str]:
+    """The proposal file of each dataset, by its place in DATASETS.TEST."""
+    files = dict(zip(cfg.DATASETS.TEST, cfg.DATASETS.PROPOSAL_FILES_TEST, strict=False))
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise ConfigValueError(
+            f"MODEL.LOAD_PROPOSALS needs a proposal file for {missing[0]!r}: name it in "
+            "DATASETS.PROPOSAL_FILES_TEST, at the dataset's place in DATASETS.TEST."
+        )
+    return [files[name] for name in names]
 
 
 @configurable(from_config=_test_loader_from_config)

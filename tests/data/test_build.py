@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,26 @@ def test_wrong_keys_are_named(cfg: CfgNode) -> None:
     cfg.SOLVER.IMS_PER_BATCH = 0
     with pytest.raises(ConfigValueError, match="SOLVER.IMS_PER_BATCH"):
         build_detection_train_loader(cfg)
+
+
+def test_proposals_come_with_each_image(cfg: CfgNode, records: list[dict[str, Any]], tmp_path: Path) -> None:
+    boxes = [np.array([[1, 2, 9, 9], [0, 0, 4 + n, 8]], np.float32) for n in range(len(records))]
+    content = {"ids": list(range(9)), "boxes": boxes, "objectness_logits": [np.array([0.0, 1.0])] * 9}
+    file = tmp_path / "proposals.pkl"
+    file.write_bytes(pickle.dumps(content))
+    cfg.MODEL.LOAD_PROPOSALS = True
+    cfg.INPUT.CROP.ENABLED = False
+    cfg.DATASETS.TEST = ("another", NAME)
+    with pytest.raises(ConfigValueError, match=f"needs a proposal file for '{NAME}'"):
+        build_detection_test_loader(cfg, NAME)
+    cfg.DATASETS.PROPOSAL_FILES_TEST = ("not there", str(file))
+    for number, (sample,) in enumerate(build_detection_test_loader(cfg, NAME)):
+        scale = 16 / 24
+        found = sample["proposals"]
+        wanted = torch.tensor([[0, 0, 4 + number, 8], [1, 2, 9, 9]]) * scale
+        # The longer side is 32 * 2 / 3 = 21.33 pixels, made 21.
+        torch.testing.assert_close(found.proposal_boxes.tensor, wanted, atol=0.4, rtol=0)
+        assert found.objectness_logits.tolist() == [1, 0]
+    cfg.DATASETS.PROPOSAL_FILES_TRAIN = (str(file),)
+    for batch in itertools.islice(build_detection_train_loader(cfg), 3):
+        assert all(len(sample["proposals"]) == 2 for sample in batch)

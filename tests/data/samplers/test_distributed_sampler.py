@@ -143,3 +143,34 @@ def test_inference_covers_every_index_once_in_order(size: int, world: int) -> No
 def test_inference_on_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="no samples"):
         InferenceSampler(0)
+
+
+@pytest.mark.parametrize(
+    ("size", "world", "wanted"),
+    [
+        (7, 3, [[0, 1, 2], [3, 4], [5, 6]]),
+        (2, 4, [[0], [1], [], []]),
+        (6, 2, [[0, 1, 2], [3, 4, 5]]),
+    ],
+)
+def test_inference_parts_by_hand(
+    size: int, world: int, wanted: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comm, "get_world_size", lambda: world)
+    for rank, part in enumerate(wanted):
+        monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
+        sampler = InferenceSampler(size)
+        assert list(sampler) == part
+        assert len(sampler) == len(part)
+
+
+def test_a_pass_rounds_each_factor_up_as_often_as_its_fraction_says() -> None:
+    # r = 2.3: in a pass the image comes 3 times with probability 0.3, else twice (LVIS, appendix B.2).
+    factors = torch.tensor([1.0, 2.3, 0.75])
+    sampler = RepeatFactorTrainingSampler(factors, shuffle=False, seed=11)
+    generator = _generator(11)
+    table = torch.stack([torch.bincount(sampler._epoch(generator), minlength=3) for _ in range(4000)])
+    assert [sorted(set(column.tolist())) for column in table.T] == [[1], [2, 3], [0, 1]]
+    # Four standard deviations of a share of 4000 draws.
+    assert abs((table[:, 1] == 3).double().mean() - 0.3) < 4 * math.sqrt(0.3 * 0.7 / 4000)
+    assert abs((table[:, 2] == 1).double().mean() - 0.75) < 4 * math.sqrt(0.75 * 0.25 / 4000)

@@ -74,3 +74,22 @@ def test_wrong_arguments_are_refused() -> None:
         GroupedBatchSampler([1, 2], [0, 0, 0], 2)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="must be a vector"):
         GroupedBatchSampler(TrainingSampler(4), np.zeros((2, 2)), 2)
+
+
+def test_the_order_by_hand() -> None:
+    # Wide pictures are 0, 1, 4, 5, 7; high ones 2, 3, 6. A batch comes with its last picture.
+    groups = [0, 0, 1, 1, 0, 0, 1, 0]
+    stream = SequentialSampler(range(8))
+    assert list(GroupedBatchSampler(stream, groups, 2)) == [[0, 1], [2, 3], [4, 5]]  # 6 and 7 wait for others
+    assert list(GroupedBatchSampler(stream, groups, 3)) == [[0, 1, 4], [2, 3, 6]]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_each_rank_groups_its_own_part(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comm, "get_rank", lambda: rank)
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    # Every second picture is the rank's: 0, 2, 4, 6, 0, ... or 1, 3, 5, 7, 1, ...
+    groups = np.array([0, 0, 1, 1, 0, 0, 1, 0])
+    batches = PositionedBatchSampler(TrainingSampler(8, shuffle=False, seed=0), 2, group_ids=groups)
+    wanted = [[[0, 4], [2, 6], [0, 4]], [[1, 5], [7, 1], [3, 3]]][rank]
+    assert [[sample.item for sample in batch] for batch in itertools.islice(batches, 3)] == wanted
