@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cardamage.absent import absent_names
+from cardamage.layers import ShapeSpec
 
 from .anchor_generator import ANCHOR_GENERATOR_REGISTRY, build_anchor_generator
 from .backbone import (
@@ -58,6 +59,7 @@ __all__ = [
     "Res5ROIHeads",
     "ResNet",
     "ResNetBlockBase",
+    "ShapeSpec",
     "StandardROIHeads",
     "build_anchor_generator",
     "build_backbone",

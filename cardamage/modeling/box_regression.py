@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from fvcore.nn import giou_loss, smooth_l1_loss
@@ -11,13 +12,14 @@ from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss
 
 from cardamage.absent import absent_names
 from cardamage.errors import ConfigValueError
+from cardamage.structures import Boxes
 
 __all__ = ["Box2BoxTransform", "Box2BoxTransformLinear", "box_regression_loss"]
 
 __getattr__ = absent_names(__name__)
 
 # A predicted box is at most as much larger than its source as 1000 pixels are to 16.
-_SCALE_CLAMP = math.log(1000.0 / 16)
+_DEFAULT_SCALE_CLAMP = math.log(1000.0 / 16)
 
 
 def _center_size(boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,7 +35,7 @@ class Box2BoxTransform:
     any number of leading dimensions.
     """
 
-    def __init__(self, weights: Sequence[float], scale_clamp: float = _SCALE_CLAMP) -> None:
+    def __init__(self, weights: Sequence[float], scale_clamp: float = _DEFAULT_SCALE_CLAMP) -> None:
         """Set the scale.
 
         Args:
@@ -161,3 +163,41 @@ def box_regression_loss(
             f'BBOX_REG_LOSS_TYPE is "{kind}", but must be one of smooth_l1, {", ".join(losses)}'
         )
     return torch.where(foreground, loss, torch.zeros_like(loss)).sum()
+
+
+def _dense_box_regression_loss(
+    anchors: Sequence[Boxes | torch.Tensor],
+    box2box_transform: Box2BoxTransform | Box2BoxTransformLinear,
+    pred_anchor_deltas: Sequence[torch.Tensor],
+    gt_boxes: Sequence[torch.Tensor],
+    fg_mask: Any,
+    box_reg_loss_type: str = "smooth_l1",
+    smooth_l1_beta: float = 0.0,
+) -> torch.Tensor:
+    """Call :func:`box_regression_loss` as heads written for Detectron2 do.
+
+    Args:
+        anchors: per level (Pi, 4) boxes, P in all.
+        box2box_transform: how offsets are told.
+        pred_anchor_deltas: per level (N, Pi, 4).
+        gt_boxes: per image (P, 4).
+        fg_mask: (N, P) bool, or ``...`` for all.
+        box_reg_loss_type: the loss's kind.
+        smooth_l1_beta: see there.
+
+    Returns:
+        The 0-d sum over the foreground.
+    """
+    sources = torch.cat([a.tensor if isinstance(a, Boxes) else a for a in anchors])
+    deltas = torch.cat(list(pred_anchor_deltas), dim=1)
+    foreground = torch.zeros(deltas.shape[:2], dtype=torch.bool, device=deltas.device)
+    foreground[...] = True if fg_mask is ... else fg_mask
+    return box_regression_loss(
+        box2box_transform,
+        sources.expand_as(deltas),
+        deltas,
+        torch.stack(list(gt_boxes)),
+        foreground,
+        box_reg_loss_type,
+        smooth_l1_beta,
+    )

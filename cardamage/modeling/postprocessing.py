@@ -7,7 +7,7 @@ import torch
 from cardamage.absent import absent_names
 from cardamage.layers import paste_masks_in_image
 from cardamage.layers.mask_ops import encode_pasted_masks
-from cardamage.structures import Boxes, Instances
+from cardamage.structures import Boxes, Instances, ROIMasks
 
 __all__ = ["MASK_OUTPUTS", "detector_postprocess"]
 
@@ -27,7 +27,8 @@ def detector_postprocess(
 
     Args:
         results: detections in an image of ``results.image_size`` with ``pred_boxes`` (or
-            ``proposal_boxes``) and maybe ``pred_masks`` (R, 1, M, M) probabilities. Not changed.
+            ``proposal_boxes``) and maybe ``pred_masks``: (R, 1, M, M) probabilities, or ``ROIMasks`` of
+            them. Not changed.
         output_height: height of the photo, in pixels.
         output_width: width of the photo, in pixels.
         mask_threshold: the probability from which on a pixel belongs to the object.
@@ -52,7 +53,8 @@ def detector_postprocess(
     scaled = Instances(size, **{**results.get_fields(), name: boxes})
     scaled = scaled[boxes.nonempty()]
     if scaled.has("pred_masks"):
-        probs: torch.Tensor = scaled.pred_masks[:, 0].float()
+        masks = scaled.pred_masks
+        probs: torch.Tensor = (masks.tensor if isinstance(masks, ROIMasks) else masks[:, 0]).float()
         paste = paste_masks_in_image if mask_output == "bitmask" else encode_pasted_masks
         scaled.pred_masks = paste(probs, scaled.get(name), size, threshold=mask_threshold)
     return scaled

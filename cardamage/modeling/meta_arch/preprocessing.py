@@ -52,6 +52,10 @@ class ImageModel(nn.Module):
         """Where the model is."""
         return self.pixel_mean.device
 
+    def _move_to_current_device(self, x: torch.Tensor) -> torch.Tensor:
+        """Return a tensor where the model is; models written for Detectron2 call this."""
+        return x.to(self.device, non_blocking=True)
+
     def preprocess_image(self, batched_inputs: Sequence[Mapping[str, Any]]) -> ImageList:
         """Normalize and pad the pictures; the padding is 0 after normalization.
 
@@ -66,10 +70,10 @@ class ImageModel(nn.Module):
             self.backbone.size_divisibility,
             padding_constraints=self.backbone.padding_constraints,
         )
-        batch = (images.tensor.to(self.device, non_blocking=True) - self.pixel_mean) / self.pixel_std
+        batch = (self._move_to_current_device(images.tensor) - self.pixel_mean) / self.pixel_std
         height, width = batch.shape[-2:]
         if any(size != (height, width) for size in images.image_sizes):
-            sizes = torch.tensor(images.image_sizes)[:, :, None].to(self.device, non_blocking=True)
+            sizes = self._move_to_current_device(torch.tensor(images.image_sizes)[:, :, None])
             inside_y = torch.arange(height, device=self.device) < sizes[:, 0]
             inside_x = torch.arange(width, device=self.device) < sizes[:, 1]
             batch = batch * (inside_y[:, None, :, None] & inside_x[:, None, None, :])

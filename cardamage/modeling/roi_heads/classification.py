@@ -14,7 +14,7 @@ __all__ = [
     "count_regions",
     "federated_classes",
     "federated_weights",
-    "log_classification",
+    "_log_classification_stats",
     "sigmoid_loss",
     "softmax_loss",
 ]
@@ -100,7 +100,7 @@ def federated_weights(
     return weights
 
 
-def log_classification(
+def _log_classification_stats(
     pred_logits: torch.Tensor, gt_classes: torch.Tensor, prefix: str = "fast_rcnn"
 ) -> None:
     """Log how many regions are classified right, of all and of the foreground.

@@ -19,10 +19,10 @@ from ..box_regression import Box2BoxTransform, box_regression_loss
 from ..custom import batched, takes_batches
 from .box_head import flatten_regions
 from .classification import (
+    _log_classification_stats,
     count_regions,
     federated_classes,
     federated_weights,
-    log_classification,
     sigmoid_loss,
     softmax_loss,
 )
@@ -173,7 +173,7 @@ class FastRCNNOutputLayers(nn.Module):
         assert rows.gt_classes is not None
         assert rows.gt_boxes is not None
         scores = scores.float()
-        log_classification(scores.detach(), rows.gt_classes)
+        _log_classification_stats(scores.detach(), rows.gt_classes)
         classify = self.sigmoid_cross_entropy_loss if self.use_sigmoid_ce else softmax_loss
         losses = {
             "loss_cls": classify(scores, rows.gt_classes),
