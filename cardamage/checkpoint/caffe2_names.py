@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
-__all__ = ["background_last", "blob_name", "detector_blob_name", "is_caffe2"]
+__all__ = ["background_last", "blob_name", "convert", "detector_blob_name", "is_caffe2", "is_parameter"]
 
 # A blob is named layer_parameter, or layer_norm_parameter.
 _PARAMETER = re.compile(
@@ -57,6 +57,11 @@ def is_caffe2(names: Iterable[str]) -> bool:
     """Tell whether names of weights are Caffe2's: no dots, and endings of blobs."""
     names = list(names)
     return any(name.endswith("_w") for name in names) and not any("." in name for name in names)
+
+
+def is_parameter(blob: str) -> bool:
+    """Tell whether a blob holds weights, rather than a training's momentum, learning rate or the like."""
+    return _PARAMETER.search(blob) is not None
 
 
 def blob_name(blob: str) -> str:

@@ -111,7 +111,7 @@ class Checkpointer(_FvcoreCheckpointer):
             path: a file or URL; empty loads nothing.
             checkpointables: names of the objects to restore besides the model; None restores all.
             strict: whether weights that don't fit the model are an error rather than a warning; None makes
-                them one when other objects are restored too.
+                them one when the file has the state of other objects to restore.
 
         Returns:
             The entries of the file that nobody took.
@@ -123,7 +123,10 @@ class Checkpointer(_FvcoreCheckpointer):
             self.logger.info("No weights file given: the model starts from random weights.")
             return {}
         wanted = list(self.checkpointables) if checkpointables is None else checkpointables
-        return self._restore(self.read(path), path, wanted, bool(wanted) if strict is None else strict)
+        checkpoint = self.read(path)
+        if strict is None:
+            strict = any(key in checkpoint for key in wanted)
+        return self._restore(checkpoint, path, wanted, strict)
 
     def read(self, path: str) -> dict[str, Any]:
         """Return the entries of a file or URL, among them ``model``, and load nothing.

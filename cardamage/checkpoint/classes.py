@@ -13,7 +13,8 @@ __all__ = ["check_class_names", "checkpoint_thing_classes", "num_classes_of"]
 
 logger = logging.getLogger(__name__)
 
-_CLASS_SCORES = re.compile(r"roi_heads\.box_predictor(\.\d+)?\.cls_score\.weight$")
+# Caffe2's blob has no more of a name than that.
+_CLASS_SCORES = re.compile(r"roi_heads\.box_predictor(\.\d+)?\.cls_score\.weight$|^cls_score_w$")
 _PREDICTORS = re.compile(r"roi_heads\.(box_predictor(\.\d+)?\.(cls_score|bbox_pred)|mask_head\.predictor)\.")
 
 

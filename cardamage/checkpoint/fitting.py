@@ -13,10 +13,11 @@ from cardamage.checkpoint.classes import num_classes_of
 from cardamage.checkpoint.input_settings import adapt_stem, disagreements, settings_for
 from cardamage.checkpoint.matching import align
 from cardamage.checkpoint.name_table import matched_table
+from cardamage.checkpoint.reading import read_checkpoint
 from cardamage.checkpoint.source_names import TORCHVISION, NamedWeights, to_detectron2_names
 from cardamage.checkpoint.torchvision_names import COCO_CLASSES, coco_classes
 
-__all__ = ["HEURISTICS", "fit_weights"]
+__all__ = ["HEURISTICS", "fit_weights", "input_settings"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,25 @@ def fit_weights(checkpoint: Mapping[str, Any], model: nn.Module, path: str) -> d
     misfits = {name: named.tensors[theirs] for name, theirs in aligned.misfits.items()}
     used = set(aligned.misfits.values())
     return {name: value for name, value in aligned.tensors.items() if name not in used} | misfits
+
+
+def input_settings(path: str) -> dict[str, Any]:
+    """Tell what a config must say for the pictures to suit a file's weights.
+
+    Args:
+        path: a weights file.
+
+    Returns:
+        Keys and values, such as ``{"INPUT.FORMAT": "BGR", "MODEL.PIXEL_STD": [1.0, 1.0, 1.0], ...}``. Empty
+        for files with Detectron2's own names, which suit the config they were made with.
+
+    Raises:
+        CheckpointError: if the file can't be read.
+    """
+    checkpoint = read_checkpoint(path)
+    tensors = {name: torch.as_tensor(value) for name, value in checkpoint["model"].items()}
+    settings = settings_for(to_detectron2_names(tensors, path), str(checkpoint.get("__author__", "")))
+    return {} if settings is None else settings.as_config()
 
 
 def _suit(named: NamedWeights, model: nn.Module, author: str, path: str) -> None:

@@ -54,9 +54,7 @@ def to_detectron2_names(weights: Mapping[str, torch.Tensor], path: str) -> Named
     """
     source = identify(weights)
     if source == CAFFE2:
-        kept = {
-            blob: value for blob, value in weights.items() if value.dim() and not blob.endswith("_momentum")
-        }
+        kept = {blob: value for blob, value in weights.items() if caffe2_names.is_parameter(blob)}
         tensors, origin = caffe2_names.convert(kept)
     elif source == TORCHVISION:
         kept = {name: value for name, value in weights.items() if not name.endswith(".num_batches_tracked")}
