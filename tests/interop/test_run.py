@@ -283,3 +283,25 @@ def test_gpus_that_are_not_there_are_a_sentence(config_file: Path, tmp_path: Pat
     assert done.returncode == 1
     assert "--num-gpus 64" in done.stderr.strip().splitlines()[-1]
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "tests", "masks", "expected"),
+    [
+        ("segm/AP", ("a",), True, "segm/AP"),
+        ("segm/AP", ("a",), False, "bbox/AP"),
+        ("segm/AP", ("a", "b"), True, "a/segm/AP"),
+        ("b/segm/AP50", ("a", "b"), True, "b/segm/AP50"),
+        ("a/bbox/AP", ("a",), True, "bbox/AP"),
+        ("validation_loss", ("a", "b"), True, "validation_loss"),
+        ("segm/AP", (), True, ""),
+    ],
+)
+def test_the_best_checkpoint_goes_by_the_name_that_detectron2_stores(
+    metric: str, tests: tuple[str, ...], masks: bool, expected: str
+) -> None:
+    cfg = get_cfg()
+    cfg.TEST.BEST_CHECKPOINT.METRIC, cfg.DATASETS.TEST, cfg.MODEL.MASK_ON = metric, tests, masks
+    assert backend._best_metric(cfg) == expected
+    cfg.TEST.BEST_CHECKPOINT.ENABLED = False
+    assert backend._best_metric(cfg) == ""
