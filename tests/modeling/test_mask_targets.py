@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pycocotools.mask as mask_util
 import pytest
 import torch
 
@@ -36,6 +37,88 @@ def test_crops_equal_those_of_each_image(sample: Make, bitmasks: bool, seed: int
     for row in range(5):
         masks = targets.instances[int(image[row])].gt_masks[gt_index[row : row + 1]]
         assert torch.equal(found[row], masks.crop_and_resize(boxes[row : row + 1], 28)[0])
+
+
+def test_polygons_are_drawn_as_pycocotools_draws_them() -> None:
+    rng = np.random.default_rng(3)
+    polygons = [rng.uniform(0, 60, 2 * n) for n in (3, 4, 9)]
+    # A slit of a box, one of a pixel, one that misses the object, and random ones.
+    corner = rng.uniform(0, 40, (8, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(1, 30, (8, 2))], axis=1)
+    boxes = np.concatenate([[[3, 3, 3.01, 50], [20, 20, 21, 21], [200, 200, 220, 230]], boxes])
+    gt_index = rng.integers(0, 3, len(boxes))
+    truth = Instances(
+        (64, 64),
+        gt_boxes=Boxes(torch.zeros(3, 4)),
+        gt_classes=torch.zeros(3, dtype=torch.int64),
+        gt_masks=PolygonMasks([[p] for p in polygons]),
+    )
+    rows = RoiRows(
+        torch.from_numpy(boxes).float(),
+        torch.zeros(len(boxes), dtype=torch.int64),
+        torch.ones(len(boxes), dtype=torch.bool),
+        gt_index=torch.from_numpy(gt_index),
+    )
+    found = crop_targets(rows, TargetBatch.of([truth]), 28)
+    for mask, box, which in zip(found, rows.boxes.double().numpy(), gt_index, strict=True):
+        size = np.maximum(box[2:] - box[:2], 0.1)
+        moved = (polygons[which].reshape(-1, 2) - box[:2]) * (28 / size)
+        drawn = mask_util.decode(mask_util.merge(mask_util.frPyObjects([moved.ravel().tolist()], 28, 28)))
+        assert mask.numpy().tolist() == drawn.astype(bool).tolist()
+
+
+def test_bitmaps_are_averaged_over_each_cell() -> None:
+    rng = np.random.default_rng(4)
+    bitmap = rng.random((20, 24)) < 0.5
+    truth = Instances(
+        (20, 24),
+        gt_boxes=Boxes(torch.zeros(1, 4)),
+        gt_classes=torch.zeros(1, dtype=torch.int64),
+        gt_masks=BitMasks(torch.from_numpy(bitmap)[None]),
+    )
+    boxes = np.array([[2.0, 3, 22, 18], [0, 0, 24, 20], [5.5, 6.5, 9.25, 8.75]])
+    count = len(boxes)
+    rows = RoiRows(
+        torch.from_numpy(boxes).float(),
+        torch.zeros(count, dtype=torch.int64),
+        torch.ones(count, dtype=torch.bool),
+        gt_index=torch.zeros(count, dtype=torch.int64),
+    )
+    found = crop_targets(rows, TargetBatch.of([truth]), 6)
+    for mask, box in zip(found, boxes, strict=True):
+        expected = _cells(bitmap.astype(float), box, 6)
+        certain = abs(expected - 0.5) > 1e-5
+        assert certain.mean() > 0.8
+        assert (mask.numpy() == (expected >= 0.5))[certain].all()
+
+
+def _cells(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
+    """ROIAlign by its definition: the mean of samples, each linear between pixel centers."""
+    step = (box[2:] - box[:2]) / size
+    per_cell = np.ceil(step).astype(int)
+    result = np.zeros((size, size))
+    for row in range(size):
+        for column in range(size):
+            values = [
+                _between(
+                    image,
+                    box[1] + (row + (i + 0.5) / per_cell[1]) * step[1] - 0.5,
+                    box[0] + (column + (j + 0.5) / per_cell[0]) * step[0] - 0.5,
+                )
+                for i in range(per_cell[1])
+                for j in range(per_cell[0])
+            ]
+            result[row, column] = np.mean(values)
+    return result
+
+
+def _between(image: np.ndarray, y: float, x: float) -> float:
+    y, x = np.clip(y, 0, image.shape[0] - 1), np.clip(x, 0, image.shape[1] - 1)
+    top, left = int(y), int(x)
+    bottom, right = min(top + 1, image.shape[0] - 1), min(left + 1, image.shape[1] - 1)
+    above = image[top, left] * (1 - (x - left)) + image[top, right] * (x - left)
+    below = image[bottom, left] * (1 - (x - left)) + image[bottom, right] * (x - left)
+    return float(above * (1 - (y - top)) + below * (y - top))
 
 
 def test_photos_with_bitmaps_and_with_polygons_share_a_batch(sample: Make) -> None:
