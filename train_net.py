@@ -26,18 +26,16 @@ def setup(args: argparse.Namespace) -> Any:
 
 
 def make_trainer_class() -> Any:
-    """Return the trainer, with COCO evaluation; importing its parts takes seconds."""
+    """Return the trainer, with its datasets' evaluation; importing its parts takes seconds."""
     from cardamage.config import CfgNode
     from cardamage.engine import DefaultTrainer
-    from cardamage.evaluation import COCOEvaluator
+    from cardamage.evaluation import DatasetEvaluator, evaluator_of
 
     class Trainer(DefaultTrainer):
         @classmethod
-        def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> COCOEvaluator:
+        def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
             output_dir = os.path.join(cfg.OUTPUT_DIR, "inference")
-            return COCOEvaluator(
-                dataset_name, output_dir=output_dir, max_dets_per_image=cfg.TEST.DETECTIONS_PER_IMAGE
-            )
+            return evaluator_of(dataset_name, output_dir, max_dets_per_image=cfg.TEST.DETECTIONS_PER_IMAGE)
 
     return Trainer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..absent import absent_names
+from .build import evaluator_of
 from .cityscapes_evaluation import CityscapesInstanceEvaluator
 from .coco_evaluation import COCOEvaluator
 from .coco_results import instances_to_coco_json
@@ -17,6 +18,7 @@ __all__ = [
     "DatasetEvaluator",
     "DatasetEvaluators",
     "LVISEvaluator",
+    "evaluator_of",
     "flatten_results_dict",
     "inference_context",
     "inference_on_dataset",

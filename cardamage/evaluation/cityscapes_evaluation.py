@@ -25,10 +25,16 @@ class CityscapesInstanceEvaluator(COCOEvaluator):
 
     Args:
         dataset_name: a registered dataset, such as ``cityscapes_fine_instance_seg_val``.
+        output_dir: see :class:`COCOEvaluator`.
+        max_dets_per_image: see :class:`COCOEvaluator`.
     """
 
-    def __init__(self, dataset_name: str) -> None:
-        super().__init__(dataset_name, tasks=("segm",))
+    def __init__(
+        self, dataset_name: str, *, output_dir: str | None = None, max_dets_per_image: int | None = None
+    ) -> None:
+        super().__init__(
+            dataset_name, ("segm",), output_dir=output_dir, max_dets_per_image=max_dets_per_image
+        )
 
     def evaluate(self, img_ids: Sequence[Any] | None = None) -> dict[str, Any]:
         """Score everything processed since the last reset.
