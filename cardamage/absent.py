@@ -137,16 +137,20 @@ ABSENT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "structures.keypoints": {_KEYPOINTS: ("*",)},
     "structures.rotated_boxes": {_ROTATED: ("*",)},
+    "utils.develop": {"placeholders for missing libraries": ("*",)},
     "utils.testing": {
+        "sample pictures of COCO": ("get_sample_coco_image",),
         _LAZY: ("reload_lazy_config",),
         _SCRIPTING: (
             "convert_scripted_instances",
             "has_dynamic_axes",
             "register_custom_op_onnx_export",
             "skipIfUnsupportedMinOpsetVersion",
+            "skipIfUnsupportedMinTorchVersion",
             "unregister_custom_op_onnx_export",
         ),
     },
+    "utils.torch_version_utils": {"comparisons of torch's version": ("*",)},
     "utils.tracing": {"torch.fx tracing": ("*",)},
     "utils.video_visualizer": {_PANOPTIC: ("draw_panoptic_seg_predictions", "draw_sem_seg")},
     "utils.visualizer": {

@@ -13,6 +13,8 @@ BatchNorm2d = nn.BatchNorm2d
 ConvTranspose2d = nn.ConvTranspose2d
 Linear = nn.Linear
 interpolate = F.interpolate
+check_if_dynamo_compiling = torch.compiler.is_compiling
+disable_torch_compiler = torch.compiler.disable
 
 
 def cat(tensors: Sequence[torch.Tensor], dim: int = 0) -> torch.Tensor:
