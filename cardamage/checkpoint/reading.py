@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from cardamage.checkpoint.reading_layouts import with_model
+from cardamage.checkpoint.reading_screen import screen_archive, screen_old
 from cardamage.errors import CheckpointError
 from cardamage.utils import safe_pickle
 from cardamage.utils.safe_numpy import PickledArray, numpy_globals
@@ -53,6 +54,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         if head.startswith(_ZIP):
             _check_archive(path)
+            screen_archive(path)
+        if head.startswith(_OLD_TORCH):
+            screen_old(path)
         if head.startswith((_ZIP, _OLD_TORCH)):
             return with_model(_read_torch(path), path)
         if _SAFETENSORS.match(head) and path.suffix == ".safetensors":

@@ -272,6 +272,10 @@ INSTRUCTIONS = {
     "huge": b"\x80\x04\x8e" + struct.pack("<Q", 2**60) + b".",
     "huge memo": b"\x80\x02Nr\xff\xff\xff\xff.",
     "nested": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
+    # To find the place of such a key, Python calls itself until its stack is full.
+    "nested key": b"\x80\x02}N" + b"\x85" * 500_000 + b"K\x01s.",
+    "nested key by the memo": b"\x80\x02}N" + b"q\x00h\x00\x86" * 300_000 + b"K\x01s.",
+    "bytearray": b"\x80\x02c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R.",
 }  # fmt: skip
 
 
