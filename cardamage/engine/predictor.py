@@ -7,13 +7,13 @@ from typing import Any, overload
 
 import numpy as np
 import torch
+from torch import nn
 
 from cardamage.catalog import Metadata, MetadataCatalog
 from cardamage.checkpoint import (
     DetectionCheckpointer,
     checkpoint_thing_classes,
     num_classes_of,
-    read_checkpoint,
 )
 from cardamage.config import CfgNode
 from cardamage.data import transforms as T  # noqa: N812 (Detectron2's name for it)
@@ -122,9 +122,9 @@ class DefaultPredictor:
 def _follow_weights(cfg: CfgNode) -> list[str] | None:
     """Set the class count to the weights' unless the user set it, and return their class names."""
     weights = cfg.MODEL.WEIGHTS
-    if not weights or "://" in weights:
+    if not weights:
         return None
-    checkpoint = read_checkpoint(weights)
+    checkpoint = DetectionCheckpointer(nn.Module()).read(weights)
     count = num_classes_of(checkpoint["model"])
     if count and not cfg.is_explicit("MODEL.ROI_HEADS.NUM_CLASSES"):
         cfg.set_derived("MODEL.ROI_HEADS.NUM_CLASSES", count)
