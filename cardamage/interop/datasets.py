@@ -17,10 +17,13 @@ from detectron2.data import MetadataCatalog as UpstreamMetadata
 from detectron2.structures import BoxMode as UpstreamBoxMode
 
 from cardamage.catalog import DatasetCatalog, MetadataCatalog
+from cardamage.data.image_io import record_source
 from cardamage.errors import DataError
 from cardamage.evaluation.coco_ground_truth import GroundTruth, load_ground_truth
 from cardamage.utils import comm
 from cardamage.utils.files import atomic_write
+
+from .pictures import unpack_embedded
 
 __all__ = ["adopt_upstream", "has_run_lengths", "register_for_testing", "register_for_training"]
 
@@ -48,15 +51,16 @@ def adopt_upstream(names: Sequence[str]) -> None:
         logger.info("Dataset %r is Detectron2's own: %d images.", name, len(records))
 
 
-def register_for_training(name: str) -> None:
+def register_for_training(name: str, folder: str) -> None:
     """Put a dataset into Detectron2's catalogs as training sees it here: checked, its classes mapped.
 
     Args:
         name: a dataset that ``prepare_datasets`` has been through.
+        folder: where the main process writes pictures that lie within Labelme files; all processes call this.
     """
     metadata = MetadataCatalog.get(name).as_dict()
     metadata.pop("json_file", None)
-    _register(name, _Loader(name), metadata)
+    _register(name, _Loader(name, _pictures(name, folder)), metadata)
 
 
 def register_for_testing(name: str, folder: str) -> tuple[str, ...] | None:
@@ -66,7 +70,8 @@ def register_for_testing(name: str, folder: str) -> tuple[str, ...] | None:
 
     Args:
         name: a dataset that ``prepare_datasets`` has been through.
-        folder: where the main process writes the file; all processes call this.
+        folder: where the main process writes the file, and pictures that lie within Labelme files; all
+            processes call this.
 
     Returns:
         The tasks that Detectron2's evaluator can score; None leaves it to what is predicted.
@@ -76,7 +81,7 @@ def register_for_testing(name: str, folder: str) -> tuple[str, ...] | None:
     """
     metadata = MetadataCatalog.get(name).as_dict()
     if metadata.get(_OWN_TRUTH.get(metadata.get("evaluator_type", ""), "")):
-        _register(name, _Loader(name), metadata)
+        _register(name, _Loader(name, {}), metadata)
         return None
     truth = load_ground_truth(name)
     coco = _coco(truth, metadata)
@@ -86,9 +91,8 @@ def register_for_testing(name: str, folder: str) -> tuple[str, ...] | None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(file) as stream:
             json.dump(coco, stream)
-    comm.synchronize()
     metadata.update(json_file=str(file), evaluator_type="coco")
-    _register(name, _Loader(name, truth), metadata)
+    _register(name, _Loader(name, _pictures(name, folder), truth), metadata)
     return _tasks(truth)
 
 
@@ -108,16 +112,19 @@ class _Loader:
 
     Attributes:
         name: the dataset.
+        pictures: the files to read instead of Labelme files with a picture in them.
         truth: the ground truth whose image ids the records get; None keeps their own.
     """
 
     name: str
+    pictures: dict[str, str]
     truth: GroundTruth | None = None
 
     def __call__(self) -> list[Record]:
         records: list[Record] = DatasetCatalog.get(self.name)
         for index, record in enumerate(records):
-            record["file_name"] = str(record["file_name"])
+            source = record_source(record)
+            record["file_name"] = self.pictures.get(source, source)
             if self.truth is not None:
                 record["image_id"] = self.truth.image_id(record.get("image_id", index))
             for annotation in record.get("annotations", ()):
@@ -126,6 +133,14 @@ class _Loader:
                 if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
                     annotation["segmentation"] = mask_util.frPyObjects(segmentation, *segmentation["size"])
         return records
+
+
+def _pictures(name: str, folder: str) -> dict[str, str]:
+    """Return the copies of embedded pictures; all files are there on all processes when this returns."""
+    place = str(Path(folder) / "pictures")
+    copies = unpack_embedded(DatasetCatalog.get(name), place, write=comm.is_main_process())
+    comm.synchronize()
+    return copies
 
 
 def _register(name: str, loader: _Loader, metadata: Record) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import math
@@ -79,10 +80,10 @@ def write_coco(folder: Path, names: list[str], rle: bool = False, first_id: int 
     return f"coco:{folder}/coco.json@{folder}"
 
 
-def test_the_records_are_those_of_training_here(pictures: Path) -> None:
+def test_the_records_are_those_of_training_here(pictures: Path, tmp_path: Path) -> None:
     name = f"labelme:{pictures}"
     prepare_datasets(config([name], []))
-    register_for_training(name)
+    register_for_training(name, str(tmp_path / "out"))
     own, theirs = DatasetCatalog.get(name), UpstreamDatasets.get(name)
     assert theirs == own
     assert len(theirs) == 8
@@ -90,12 +91,12 @@ def test_the_records_are_those_of_training_here(pictures: Path) -> None:
     assert not hasattr(UpstreamMetadata.get(name), "json_file")
 
 
-def test_both_mappers_make_the_same_targets(pictures: Path) -> None:
+def test_both_mappers_make_the_same_targets(pictures: Path, tmp_path: Path) -> None:
     name = f"labelme:{pictures}"
     cfg = config([name], [])
     cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.RANDOM_FLIP = (90,), "none"
     prepare_datasets(cfg)
-    register_for_training(name)
+    register_for_training(name, str(tmp_path / "out"))
     own, theirs = DatasetMapper(cfg, True), UpstreamMapper(to_upstream(cfg), True)
     for record in UpstreamDatasets.get(name):
         one, other = own(copy.deepcopy(record)), theirs(copy.deepcopy(record))
@@ -262,7 +263,7 @@ def test_run_lengths_in_lists_become_what_detectron2_reads(tmp_path: Path) -> No
     cfg.INPUT.MASK_FORMAT = "bitmask"
     prepare_datasets(cfg)
     assert has_run_lengths([name])
-    register_for_training(name)
+    register_for_training(name, str(tmp_path / "out"))
     sample = UpstreamMapper(to_upstream(cfg), True)(UpstreamDatasets.get(name)[0])
     assert sample["instances"].gt_masks.tensor.flatten(1).sum(dim=1).gt(0).all()
 
@@ -274,6 +275,26 @@ def test_names_that_are_paths_become_one_file_name_each(tmp_path: Path) -> None:
         register_for_testing(name, str(tmp_path / "out"))
     assert len({UpstreamMetadata.get(name).json_file for name in names}) == 3
     assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_a_picture_within_a_labelme_file_is_copied_as_it_is(pictures: Path, tmp_path: Path) -> None:
+    first = min(pictures.glob("*.json"))
+    content = json.loads(first.read_text())
+    stored = (pictures / content["imagePath"]).read_bytes()
+    content.update(imageData=base64.b64encode(stored).decode(), imagePath="elsewhere.jpg")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/a.json").write_text(json.dumps(content))
+    name = f"labelme:{tmp_path}/set"
+    cfg = config([name], [name])
+    prepare_datasets(cfg)
+    register_for_training(name, str(tmp_path / "train"))
+    files = [Path(UpstreamDatasets.get(name)[0]["file_name"])]
+    register_for_testing(name, str(tmp_path / "test"))
+    files.append(Path(UpstreamDatasets.get(name)[0]["file_name"]))
+    assert [file.parent for file in files] == [tmp_path / "train/pictures", tmp_path / "test/pictures"]
+    assert all(file.read_bytes() == stored for file in files)
+    seen = UpstreamMapper(to_upstream(cfg), False)(UpstreamDatasets.get(name)[0])["image"]
+    assert np.array_equal(seen, DatasetMapper(cfg, False)(DatasetCatalog.get(name)[0])["image"])
 
 
 def test_objects_without_outline_leave_boxes_to_score(tmp_path: Path) -> None:
@@ -306,7 +327,7 @@ def test_a_set_that_only_detectron2_knows_is_used_from_there(tmp_path: Path) -> 
     UpstreamMetadata.get("interop_theirs").set(thing_classes=["dent"])
     adopt_upstream(["interop_theirs", "carparts_test", "interop_nobody"])
     assert prepare_datasets(config(["interop_theirs"], [])) == ["dent"]
-    register_for_training("interop_theirs")
+    register_for_training("interop_theirs", str(tmp_path / "out"))
     assert UpstreamDatasets.get("interop_theirs") == [record]
     with pytest.raises(DataError, match="interop_nobody"):
         DatasetCatalog.get("interop_nobody")
