@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -170,6 +173,34 @@ def test_offsets_move_the_samples(kind: type[nn.Module]) -> None:
     # Near the borders, zeros come from beyond the picture or from beyond the moved one.
     inner = (slice(None), slice(None), slice(1, -3), slice(2, -3))
     torch.testing.assert_close(layer(*inputs)[inner], expected[inner], rtol=1e-4, atol=1e-4)
+
+
+def _sample(plane: torch.Tensor, y: float, x: float) -> float:
+    """Interpolate between a plane's four nearest cells, zeros around it."""
+    top, left = math.floor(y), math.floor(x)
+    value = 0.0
+    for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
+        if 0 <= row < plane.shape[0] and 0 <= column < plane.shape[1]:
+            value += float(plane[row, column]) * (1 - abs(y - row)) * (1 - abs(x - column))
+    return value
+
+
+@pytest.mark.parametrize("kind", [DeformConv, ModulatedDeformConv])
+def test_random_offsets_equal_a_loop_in_float64(kind: type[nn.Module]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, offset = (torch.randn(1, c, 4, 5, generator=generator) for c in (4, 2 * 2 * 9))
+    weights = torch.rand(1, 2 * 9, 4, 5, generator=generator)
+    layer = kind(4, 2, 3, padding=1, deformable_groups=2, bias=False)
+    found = layer(x, offset) if kind is DeformConv else layer(x, offset, weights)
+    expected = torch.zeros(2, 4, 5, dtype=torch.float64)
+    for channel, place, row, column in itertools.product(range(4), range(9), range(4), range(5)):
+        group = channel // 2
+        dy, dx = offset[0, 18 * group + 2 * place : 18 * group + 2 * place + 2, row, column].tolist()
+        value = _sample(x[0, channel], row + place // 3 - 1 + dy, column + place % 3 - 1 + dx)
+        if kind is ModulatedDeformConv:
+            value *= float(weights[0, 9 * group + place, row, column])
+        expected[:, row, column] += layer.weight[:, channel, place // 3, place % 3].double() * value
+    torch.testing.assert_close(found[0].double(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_deformable_layers_describe_themselves() -> None:
