@@ -14,8 +14,8 @@ from cardamage.config import get_cfg
 from cardamage.modeling import build_model
 
 
-def _config(depth: int = 18, **keys: Any) -> Any:
-    cfg = get_cfg()
+def _keys(depth: int = 18, **keys: Any) -> list[Any]:
+    """Return keys and values of a config, all of them Detectron2's too."""
     shallow = depth < 50
     values = {
         "MODEL.DEVICE": "cpu",
@@ -41,8 +41,13 @@ def _config(depth: int = 18, **keys: Any) -> Any:
         "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION": 14,
     }
     values.update({key.replace("__", "."): value for key, value in keys.items()})
-    cfg.merge_from_list([item for pair in values.items() for item in pair])
-    return cfg
+    return [item for pair in values.items() for item in pair]
+
+
+@pytest.fixture
+def small_keys() -> Callable[..., list[Any]]:
+    """Return what ``small_model`` sets, for ``merge_from_list``."""
+    return _keys
 
 
 @pytest.fixture
@@ -50,7 +55,9 @@ def small_model() -> Callable[..., nn.Module]:
     """Build a Mask R-CNN of 4 classes from ``depth`` and keys such as ``INPUT__FORMAT="RGB"``."""
 
     def build(depth: int = 18, **keys: Any) -> nn.Module:
-        return build_model(_config(depth, **keys)).eval()
+        cfg = get_cfg()
+        cfg.merge_from_list(_keys(depth, **keys))
+        return build_model(cfg).eval()
 
     return build
 
