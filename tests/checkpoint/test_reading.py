@@ -6,7 +6,6 @@ import io
 import os
 import pickle
 import struct
-import sys
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -161,11 +160,12 @@ def test_an_archive_of_photos_and_a_program(tmp_path: Path) -> None:
     assert "is a TorchScript program" in sentence_of(tmp_path / "program.pth")
 
 
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs permissions that count")
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     path.write_bytes(b"x")
     path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read everything")
     assert "(Permission denied): check its permissions" in sentence_of(path)
 
 
