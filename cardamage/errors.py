@@ -22,6 +22,7 @@ __all__ = [
     "LossError",
     "ModelZooError",
     "TrainingError",
+    "UnknownDatasetError",
 ]
 
 
@@ -47,6 +48,10 @@ class ConfigValueError(ConfigError, ValueError, AssertionError):
 
 class DataError(CardamageError, ValueError, AssertionError):
     """An annotation file, image or dataset name that can't be used."""
+
+
+class UnknownDatasetError(DataError, KeyError):
+    """A dataset name that is neither registered nor says where the data is."""
 
 
 class CheckpointError(CardamageError, RuntimeError, ValueError):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+from ..errors import DataError, UnknownDatasetError
 from ..utils.suggest import closest, did_you_mean
 from .schemes import find_ad_hoc, forget_ad_hoc, schemes
 
@@ -47,13 +47,14 @@ class _DatasetCatalog(UserDict[str, Loader]):
             The dataset dicts.
 
         Raises:
-            DataError: where the name is unknown, with the closest one, or the data can't be read.
+            UnknownDatasetError: where the name is unknown, with the closest one.
+            DataError: where the data can't be read.
         """
         if name in self:
             return self[name]()
         found = find_ad_hoc(name)
         if found is None:
-            raise DataError(self._unknown_message(name))
+            raise UnknownDatasetError(self._unknown_message(name))
         return found.load()
 
     def list(self) -> builtins.list[str]:
@@ -64,11 +65,11 @@ class _DatasetCatalog(UserDict[str, Loader]):
         """Remove a dataset; an ad-hoc one is read again the next time it is asked for.
 
         Raises:
-            DataError: where a name that is no ad-hoc one is not registered.
+            UnknownDatasetError: where a name that is no ad-hoc one is not registered.
         """
         found = self.pop(name, None) is not None
         if not found and ":" not in name:
-            raise DataError(self._unknown_message(name))
+            raise UnknownDatasetError(self._unknown_message(name))
         forget_ad_hoc(name)
 
     def _unknown_message(self, name: str) -> str:

@@ -7,7 +7,7 @@ import types
 from collections import UserDict
 from typing import Any
 
-from ..errors import DataError
+from ..errors import DataError, UnknownDatasetError
 from .schemes import find_ad_hoc, scheme_of
 
 __all__ = ["Metadata", "MetadataCatalog"]
@@ -103,10 +103,10 @@ class _MetadataCatalog(UserDict[str, Metadata]):
         """Remove a dataset's metadata.
 
         Raises:
-            DataError: where there is none.
+            UnknownDatasetError: where there is none.
         """
         if self.pop(name, None) is None:
-            raise DataError(f"There is no metadata for dataset {name!r} to remove.")
+            raise UnknownDatasetError(f"There is no metadata for dataset {name!r} to remove.")
 
     def __str__(self) -> str:
         return f"MetadataCatalog(registered metadata: {', '.join(self)})"

@@ -123,3 +123,13 @@ def test_removed_ad_hoc_name_is_read_again(reads: list[str]) -> None:
 )
 def test_scheme_of(reads: list[str], name: str, scheme: str | None) -> None:
     assert scheme_of(name) == scheme
+
+
+def test_errors_are_of_the_kinds_that_ported_code_catches() -> None:
+    with pytest.raises(KeyError) as caught:
+        DatasetCatalog.get("nowhere_to_be_found")
+    assert str(caught.value).startswith("Dataset 'nowhere_to_be_found' is not registered")
+    with pytest.raises(KeyError):
+        MetadataCatalog.remove("nowhere_to_be_found")
+    with pytest.raises(AssertionError, match="needs a function that loads it"):
+        DatasetCatalog.register("nowhere_to_be_found", [])  # type: ignore[arg-type]
