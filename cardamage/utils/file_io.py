@@ -103,10 +103,13 @@ class OneDriveHandler(Downloads):
 
 
 class Detectron2Handler(Downloads):
-    """``detectron2://``: the files of Detectron2's model zoo."""
+    """``detectron2://``: the files of Detectron2's model zoo.
+
+    ``cardamage://`` is what a script says in which every ``detectron2`` was renamed.
+    """
 
     def _get_supported_prefixes(self) -> list[str]:
-        return ["detectron2://"]
+        return ["detectron2://", "cardamage://"]
 
     def _local(self, path: str, force: bool, cache_dir: str | None) -> Path:
         url = DETECTRON2_URL + path.partition("://")[2]

@@ -232,8 +232,8 @@ def test_older_schedules_multiply_their_warmup(method: str) -> None:
 def test_older_schedules_refuse_what_they_cannot_do() -> None:
     with pytest.raises(ConfigValueError, match=r"milestones \[5, 2\] must ascend"):
         older(WarmupMultiStepLR, 1, [5, 2])
-    with pytest.raises(ConfigValueError, match="warm-up method 'burnin' is unknown"):
-        older(WarmupCosineLR, 1, 10, warmup_method="burnin")
+    with pytest.raises(ConfigValueError, match="warm-up method 'ramp' is unknown"):
+        older(WarmupCosineLR, 1, 10, warmup_method="ramp")
 
 
 def test_random_settings_follow_the_closed_form() -> None:

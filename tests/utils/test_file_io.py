@@ -159,6 +159,7 @@ def test_the_model_zoo_and_its_mirror(loopback: Any, cache: Path, monkeypatch: p
     # The address itself, with the mirror gone: it is the same file.
     monkeypatch.delenv("CARDAMAGE_WEIGHTS_MIRROR")
     assert PathManager.get_local_path("https://dl.fbaipublicfiles.com/detectron2/1/model_final.pkl") == local
+    assert PathManager.get_local_path("cardamage://1/model_final.pkl") == local
     assert len(loopback.requests) == 1
     monkeypatch.setenv("CARDAMAGE_WEIGHTS_MIRROR", "/mnt/mirror")
     assert sentence_of("detectron2://2.pkl") == (
