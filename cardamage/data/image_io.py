@@ -37,6 +37,7 @@ __all__ = [
 
 _ORIENTATION_TAG = 0x0112
 _FORMATS = ("BGR", "RGB", "L")
+_LUMA_BGR = np.array([7471, 38470, 19595], dtype=np.uint32)  # 0.114, 0.587, 0.299 in units of 2**-16
 
 
 def read_image(file_name: str | os.PathLike[str], format: str | None = None) -> np.ndarray:
@@ -175,7 +176,12 @@ def decode_image(data: bytes, format: str | None = "BGR", name: str = "in memory
         return upright
     if format == "RGB":
         return np.ascontiguousarray(upright[:, :, ::-1])
-    return cv2.cvtColor(upright, cv2.COLOR_BGR2GRAY)[:, :, None]
+    return _grey(upright)[:, :, None]
+
+
+def _grey(bgr: np.ndarray) -> np.ndarray:
+    """ITU-R BT.601 luma with Pillow's rounding; OpenCV's differs by one here and there."""
+    return ((bgr.astype(np.uint32) @ _LUMA_BGR + 0x8000) >> 16).astype(np.uint8)
 
 
 def _decode_as(data: bytes, format: str | None, name: str) -> np.ndarray:

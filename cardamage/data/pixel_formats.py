@@ -22,7 +22,8 @@ def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray: 
         format: a Pillow mode, "BGR", "YUV-BT.601", or None to keep the image's own.
 
     Returns:
-        (H, W, C) uint8 in [0, 255]; floating for YUV, its Y in [0, 1].
+        (H, W, C) uint8 in [0, 255], (H, W, 1) for "L" and (H, W) for other modes of one channel; floating
+        for YUV, its Y in [0, 1].
     """
     if format is None:
         return np.asarray(image)
@@ -31,7 +32,7 @@ def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray: 
         return array[:, :, ::-1]
     if format == _YUV:
         return np.dot(array / 255.0, _RGB_TO_YUV.T)
-    return array[:, :, None] if array.ndim == 2 else array
+    return array[:, :, None] if format == "L" else array
 
 
 def convert_image_to_rgb(image: np.ndarray | torch.Tensor, format: str) -> np.ndarray:
@@ -51,4 +52,7 @@ def convert_image_to_rgb(image: np.ndarray | torch.Tensor, format: str) -> np.nd
         return np.dot(array, _YUV_TO_RGB.T) * 255.0
     if format == "L":
         return np.repeat(array[:, :, :1].astype(np.uint8), 3, axis=2)
-    return array.astype(np.uint8)
+    if format == "RGB":
+        return array.astype(np.uint8)
+    size = array.shape[1], array.shape[0]
+    return np.asarray(Image.frombytes(format, size, array.astype(np.uint8).tobytes()).convert("RGB"))

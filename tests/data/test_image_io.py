@@ -100,6 +100,13 @@ def test_channel_orders() -> None:
         decode_image(data, "XYZ")
 
 
+def test_grey_is_rounded_as_pillow_does() -> None:
+    colors = np.random.default_rng(0).integers(0, 256, (50, 60, 3)).astype(np.uint8)
+    data = encoded(Image.fromarray(colors), "PNG")
+    wanted = np.asarray(Image.fromarray(colors).convert("L"))
+    np.testing.assert_array_equal(decode_image(data, "L")[:, :, 0], wanted)
+
+
 def test_rare_formats_are_pillows(tmp_path: Path) -> None:
     upright = picture(6, 4)
     exif = Image.Exif()

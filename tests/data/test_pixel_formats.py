@@ -34,3 +34,11 @@ def test_no_format_keeps_the_images_own() -> None:
 def test_yuv_of_white_is_1_0_0() -> None:
     white = Image.new("RGB", (1, 1), (255, 255, 255))
     np.testing.assert_allclose(convert_PIL_to_numpy(white, "YUV-BT.601")[0, 0], [1, 0, 0], atol=1e-4)
+
+
+def test_other_modes_are_pillows() -> None:
+    cmyk = Image.fromarray(RGB).convert("CMYK")
+    array = convert_PIL_to_numpy(Image.fromarray(RGB), "CMYK")
+    np.testing.assert_array_equal(array, np.asarray(cmyk))
+    np.testing.assert_array_equal(convert_image_to_rgb(array, "CMYK"), np.asarray(cmyk.convert("RGB")))
+    assert convert_PIL_to_numpy(Image.fromarray(RGB), "P").shape == (5, 7)
