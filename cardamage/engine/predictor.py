@@ -132,6 +132,11 @@ def _follow_weights(cfg: CfgNode) -> list[str] | None:
 
 
 def _metadata(cfg: CfgNode, names: list[str] | None) -> Metadata:
+    """Return what is known of the first test dataset, unless the weights know other classes."""
+    for dataset in cfg.DATASETS.TEST[:1]:
+        known = MetadataCatalog[dataset] if dataset in MetadataCatalog else None
+        if known is not None and known.get("thing_classes") and names in (None, known.thing_classes):
+            return known
     if names:
         return Metadata(name="predictions", thing_classes=names)
     for dataset in cfg.DATASETS.TEST[:1]:
