@@ -153,7 +153,7 @@ class COCOEvaluator(DatasetEvaluator):
             for record in records
             if record["category_id"] in known
         ]
-        self._check_mask_sizes(detections)
+        self._check_masks(detections)
         chosen = None if img_ids is None else [self._truth.image_id(i) for i in img_ids]
         return {task: self._score(task, detections, chosen) for task in self._tasks or self._found_tasks()}
 
@@ -235,7 +235,12 @@ class COCOEvaluator(DatasetEvaluator):
             return ["bbox"]
         return ["bbox", "segm"]
 
-    def _check_mask_sizes(self, detections: Sequence[Mapping[str, Any]]) -> None:
+    def _check_masks(self, detections: Sequence[Mapping[str, Any]]) -> None:
+        if "segm" in (self._tasks or ()) and not all("segmentation" in found for found in detections):
+            raise EvaluationError(
+                f"{type(self).__name__} is asked for 'segm', but the model predicts no masks; leave the task "
+                "out, or set MODEL.MASK_ON to True."
+            )
         for detection in detections:
             size = self._truth.image_size(detection["image_id"])
             if size is None or "segmentation" not in detection:

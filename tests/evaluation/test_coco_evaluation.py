@@ -205,6 +205,15 @@ def test_tasks(
     assert list(_evaluate(dataset(DICTS), perfect, tasks=tasks)) == expected
 
 
+def test_masks_that_are_asked_for_must_be_predicted(
+    dataset: Callable[..., str], perfect: dict[Any, Instances]
+) -> None:
+    for instances in perfect.values():
+        instances.remove("pred_masks")
+    with pytest.raises(EvaluationError, match="asked for 'segm', but the model predicts no masks"):
+        _evaluate(dataset(DICTS), perfect, tasks=("bbox", "segm"))
+
+
 def test_image_subset_and_text_ids(dataset: Callable[..., str], perfect: dict[Any, Instances]) -> None:
     name = dataset([{**record, "image_id": f"car {record['image_id']}"} for record in DICTS])
     evaluator = COCOEvaluator(name)
