@@ -76,9 +76,9 @@ ABSENT: dict[str, dict[str, tuple[str, ...]]] = {
     "layers.rotated_boxes": {_ROTATED: ("*",)},
     "modeling": {
         _BACKBONES: ("MViT", "SimpleFeaturePyramid", "SwinTransformer", "ViT", "get_vit_lr_decay_rate"),
-        _KEYPOINTS: ("BaseKeypointRCNNHead", "ROI_KEYPOINT_HEAD_REGISTRY", "build_keypoint_head"),
+        _KEYPOINTS: ("BaseKeypointRCNNHead", "build_keypoint_head"),
         _MMDET: ("MMDetBackbone", "MMDetDetector"),
-        _PANOPTIC: ("PanopticFPN", "SEM_SEG_HEADS_REGISTRY", "SemanticSegmentor", "build_sem_seg_head"),
+        _PANOPTIC: ("PanopticFPN", "SemanticSegmentor", "build_sem_seg_head"),
         _ONE_STAGE: ("FCOS", "RetinaNet"),
         _TTA: ("DatasetMapperTTA", "GeneralizedRCNNWithTTA"),
     },
@@ -102,7 +102,7 @@ ABSENT: dict[str, dict[str, tuple[str, ...]]] = {
     "modeling.box_regression": {_ROTATED: ("Box2BoxTransformRotated",)},
     "modeling.meta_arch": {
         _ONE_STAGE: ("DenseDetector", "FCOS", "RetinaNet"),
-        _PANOPTIC: ("PanopticFPN", "SEM_SEG_HEADS_REGISTRY", "SemanticSegmentor", "build_sem_seg_head"),
+        _PANOPTIC: ("PanopticFPN", "SemanticSegmentor", "build_sem_seg_head"),
     },
     "modeling.meta_arch.dense_detector": {_ONE_STAGE: ("*",)},
     "modeling.meta_arch.fcos": {_ONE_STAGE: ("*",)},
@@ -116,7 +116,6 @@ ABSENT: dict[str, dict[str, tuple[str, ...]]] = {
         _KEYPOINTS: (
             "BaseKeypointRCNNHead",
             "KRCNNConvDeconvUpsampleHead",
-            "ROI_KEYPOINT_HEAD_REGISTRY",
             "build_keypoint_head",
         ),
         _ROTATED: ("RROIHeads",),

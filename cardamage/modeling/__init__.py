@@ -24,6 +24,7 @@ from .proposal_generator import (
     build_proposal_generator,
     build_rpn_head,
 )
+from .registry import ROI_KEYPOINT_HEAD_REGISTRY, SEM_SEG_HEADS_REGISTRY
 from .roi_heads import (
     ROI_BOX_HEAD_REGISTRY,
     ROI_HEADS_REGISTRY,
@@ -40,6 +41,8 @@ from .roi_heads import (
 )
 
 __all__ = [
+    "ROI_KEYPOINT_HEAD_REGISTRY",
+    "SEM_SEG_HEADS_REGISTRY",
     "ANCHOR_GENERATOR_REGISTRY",
     "BACKBONE_REGISTRY",
     "FPN",

@@ -9,7 +9,7 @@ from fvcore.common.registry import Registry as _Registry
 from cardamage.errors import ConfigKeyError
 from cardamage.utils.suggest import did_you_mean
 
-__all__ = ["Registry"]
+__all__ = ["ROI_KEYPOINT_HEAD_REGISTRY", "SEM_SEG_HEADS_REGISTRY", "Registry"]
 
 
 class Registry(_Registry):
@@ -36,3 +36,8 @@ class Registry(_Registry):
         known = sorted(known for known, _ in self)
         hint = did_you_mean(name, known) or "."
         raise ConfigKeyError(f"{self._key} is {name!r}; it must be one of {', '.join(known)}{hint}")
+
+
+# No model here has such heads. Projects written for Detectron2 register theirs when they are imported.
+ROI_KEYPOINT_HEAD_REGISTRY = Registry("ROI_KEYPOINT_HEAD", "MODEL.ROI_KEYPOINT_HEAD.NAME")
+SEM_SEG_HEADS_REGISTRY = Registry("SEM_SEG_HEADS", "MODEL.SEM_SEG_HEAD.NAME")

@@ -4,7 +4,7 @@ import pytest
 
 from cardamage.config import get_cfg
 from cardamage.errors import ConfigKeyError
-from cardamage.modeling import build_model
+from cardamage.modeling import ROI_KEYPOINT_HEAD_REGISTRY, SEM_SEG_HEADS_REGISTRY, build_model
 from cardamage.modeling.registry import Registry
 
 
@@ -56,3 +56,13 @@ def test_every_part_of_a_model_names_its_key(key: str) -> None:
     cfg.merge_from_list([key, "Wheel"])
     with pytest.raises(ConfigKeyError, match=f"^{key} is 'Wheel'; it must be one of "):
         build_model(cfg)
+
+
+def test_heads_that_no_model_here_has_can_be_registered() -> None:
+    for registry in (ROI_KEYPOINT_HEAD_REGISTRY, SEM_SEG_HEADS_REGISTRY):
+
+        @registry.register()
+        class _Head:
+            pass
+
+        assert registry.get("_Head") is _Head

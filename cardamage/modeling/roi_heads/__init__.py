@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cardamage.absent import absent_names
+from cardamage.modeling.registry import ROI_KEYPOINT_HEAD_REGISTRY
 
 from .base import ROI_HEADS_REGISTRY, ROIHeads, build_roi_heads, select_foreground_proposals
 from .box_head import ROI_BOX_HEAD_REGISTRY, FastRCNNConvFCHead, build_box_head
@@ -18,6 +19,7 @@ from .res5 import Res5ROIHeads
 from .roi_heads import StandardROIHeads
 
 __all__ = [
+    "ROI_KEYPOINT_HEAD_REGISTRY",
     "ROI_BOX_HEAD_REGISTRY",
     "ROI_HEADS_REGISTRY",
     "ROI_MASK_HEAD_REGISTRY",
