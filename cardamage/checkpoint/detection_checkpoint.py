@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fvcore.common.checkpoint import _IncompatibleKeys
@@ -130,6 +130,9 @@ class DetectionCheckpointer(Checkpointer):
                 saved,
                 own,
             )
+        for key, state in _states_within_trainer(checkpoint).items():
+            if key in wanted:
+                checkpoint.setdefault(key, state)
         check_class_names(checkpoint_thing_classes(checkpoint), self.thing_classes, path, strict=strict)
         return super()._restore(checkpoint, path, wanted, strict)
 
@@ -167,6 +170,15 @@ class DetectionCheckpointer(Checkpointer):
                 if not (classes_differ and is_class_predictor(item[0]))
             ],
         )
+
+
+def _states_within_trainer(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the states of optimizer and schedule, which Detectron2's trainer keeps among its own."""
+    trainer = checkpoint.get("trainer")
+    if not isinstance(trainer, Mapping):
+        return {}
+    places = {"optimizer": ("_trainer", "optimizer"), "scheduler": ("hooks", "LRScheduler")}
+    return {key: trainer[a][b] for key, (a, b) in places.items() if b in trainer.get(a, {})}
 
 
 def _is_listed(name: str, result: _IncompatibleKeys) -> bool:

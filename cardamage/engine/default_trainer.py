@@ -46,6 +46,8 @@ __all__ = ["DefaultTrainer"]
 
 logger = logging.getLogger(__name__)
 
+_SHARED_HOOK = "LRScheduler"
+
 
 class DefaultTrainer(TrainerBase):
     """Builds model, optimizer, schedule, data and hooks from a config, and trains.
@@ -212,17 +214,25 @@ class DefaultTrainer(TrainerBase):
         self._run_state.collect_rng()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the loop's state, the ranks' random numbers, the seed and the loss scaler."""
+        """Return the loop's state, the ranks' random numbers, the seed and the loss scaler.
+
+        Detectron2's trainer, too, resumes from it: ``_trainer`` is where it looks for the optimizer's state,
+        and ``hooks`` has only what its hooks of the same name understand.
+        """
         state = {**super().state_dict(), **self._run_state.state_dict()}
         # Evaluations at the end of training count as its last iteration.
         state["iteration"] = min(self.iter, self.max_iter - 1)
+        state["own_hooks"] = {key: value for key, value in state["hooks"].items() if key != _SHARED_HOOK}
+        state["hooks"] = {key: value for key, value in state["hooks"].items() if key == _SHARED_HOOK}
+        inner = {"iteration": state["iteration"], "optimizer": self.optimizer.state_dict()}
         if isinstance(self._trainer, AMPTrainer):
-            state["grad_scaler"] = self._trainer.grad_scaler.state_dict()
-        return state
+            inner["grad_scaler"] = self._trainer.grad_scaler.state_dict()
+        return {**state, "_trainer": inner}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from what :meth:`state_dict`, or Detectron2's, returned."""
-        super().load_state_dict(state_dict)
+        hooks = {**state_dict.get("hooks", {}), **state_dict.get("own_hooks", {})}
+        super().load_state_dict({**state_dict, "hooks": hooks})
         self._run_state.load_state_dict(state_dict)
         inner = state_dict.get("_trainer", {})
         if "optimizer" in inner:

@@ -45,14 +45,16 @@ def to_upstream_layout(checkpoint: dict[str, Any]) -> dict[str, Any]:
         checkpoint: the entries of a file.
     """
     trainer = checkpoint.get("trainer")
-    if not isinstance(trainer, Mapping) or "_trainer" in trainer or "optimizer" not in checkpoint:
+    if not isinstance(trainer, Mapping) or "optimizer" not in checkpoint:
         return checkpoint
     iteration = trainer["iteration"]
-    hooks = {name: state for name, state in trainer.get("hooks", {}).items() if name in _SHARED_HOOKS}
+    states = {**trainer.get("hooks", {}), **trainer.get("own_hooks", {})}
+    hooks = {name: state for name, state in states.items() if name in _SHARED_HOOKS}
     if "scheduler" in checkpoint:
         hooks["LRScheduler"] = checkpoint["scheduler"]
     inner = {"iteration": iteration, "optimizer": checkpoint["optimizer"]}
-    if "grad_scaler" in trainer:
-        inner["grad_scaler"] = trainer["grad_scaler"]
+    scaler = trainer.get("_trainer", trainer).get("grad_scaler")
+    if scaler is not None:
+        inner["grad_scaler"] = scaler
     moved = {key: value for key, value in checkpoint.items() if key not in ("optimizer", "scheduler")}
     return {**moved, "trainer": {"iteration": iteration, "hooks": hooks, "_trainer": inner}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from collections.abc import Callable
@@ -11,11 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from cardamage.checkpoint import DetectionCheckpointer
 from cardamage.checkpoint.c2_model_loading import convert_c2_detectron_names
 from cardamage.config import get_cfg
+from cardamage.data.datasets import register_coco_instances
+from cardamage.engine import DefaultTrainer
 from cardamage.modeling import build_model
 from cardamage.solver import build_lr_scheduler, build_optimizer
 
@@ -23,6 +27,8 @@ pytest.importorskip("detectron2")
 
 import detectron2.checkpoint as theirs
 import detectron2.config
+import detectron2.data.datasets
+import detectron2.engine
 import detectron2.modeling
 import detectron2.solver
 from detectron2.checkpoint import c2_model_loading
@@ -124,6 +130,53 @@ def test_either_resumes_the_others_training(ours_first: bool, tmp_path: Path, sm
     scheduler.step()
     rates.step()
     assert rates.get_last_lr() == pytest.approx(scheduler.get_last_lr(), rel=1e-12)
+
+
+def _annotations(folder: Path) -> str:
+    """Write two pictures with an object each; return the annotation file."""
+    pictures, objects = [], []
+    for number in (1, 2):
+        Image.fromarray(np.random.randint(0, 256, (96, 96, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+        pictures.append({"id": number, "file_name": f"{number}.png", "height": 96, "width": 96})
+        outline = [10, 10, 50, 10, 50, 50, 10, 50]
+        box = {"bbox": [10, 10, 40, 40], "area": 1600, "iscrowd": 0, "segmentation": [outline]}
+        objects.append({"id": number, "image_id": number, "category_id": 1, **box})
+    content = {"images": pictures, "annotations": objects, "categories": [{"id": 1, "name": "dent"}]}
+    (folder / "a.json").write_text(json.dumps(content))
+    return str(folder / "a.json")
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_either_trainer_resumes_the_others(ours_first: bool, tmp_path: Path, small_keys: Keys) -> None:
+    annotations = _annotations(tmp_path)
+    name = f"exchange_{tmp_path.name}"
+    register_coco_instances(name, {}, annotations, str(tmp_path))
+    detectron2.data.datasets.register_coco_instances(name, {}, annotations, str(tmp_path))
+    keys = [
+        *small_keys(MODEL__ROI_HEADS__NUM_CLASSES=1),
+        *("DATASETS.TRAIN", (name,), "DATASETS.TEST", (), "DATALOADER.NUM_WORKERS", 0),
+        *("SOLVER.IMS_PER_BATCH", 1, "SOLVER.BASE_LR", 1e-4, "SOLVER.STEPS", ()),
+        *("INPUT.MIN_SIZE_TRAIN", (96,), "OUTPUT_DIR", str(tmp_path)),
+    ]
+    sides = [(DefaultTrainer, get_cfg), (detectron2.engine.DefaultTrainer, detectron2.config.get_cfg)]
+    trainers = []
+    for (trainer, make), iterations in zip(sides if ours_first else sides[::-1], (1, 2), strict=True):
+        cfg = make()
+        cfg.merge_from_list([*keys, "SOLVER.MAX_ITER", iterations])
+        trainers.append(trainer(cfg))
+        trainers[-1].resume_or_load(resume=True)
+        if iterations == 1:
+            trainers[-1].train()
+    first, second = trainers
+    assert second.start_iter == 1
+    assert second.scheduler.last_epoch == first.scheduler.last_epoch == 1
+    _assert_equal(second.model, first.model)
+    buffers = {name: first.optimizer.state[value] for name, value in _trained(first.model)}
+    for name, value in _trained(second.model):
+        momentum = second.optimizer.state[value]["momentum_buffer"]
+        assert torch.equal(momentum, buffers[name]["momentum_buffer"]), name
+    second.train()
+    assert second.iter == 2
 
 
 def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:

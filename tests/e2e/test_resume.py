@@ -48,8 +48,12 @@ def same_result(one: Path, other: Path, metrics_of: Metrics) -> None:
     assert first["iteration"] == second["iteration"] == 11
     for name, value in first["model"].items():
         assert torch.equal(value, second["model"][name]), name
-    for hook in ("BestCheckpointer", "EvalHook", "LRScheduler"):
-        assert first["trainer"]["hooks"][hook] == second["trainer"]["hooks"][hook]
+    for kind, hook in (
+        ("own_hooks", "BestCheckpointer"),
+        ("own_hooks", "EvalHook"),
+        ("hooks", "LRScheduler"),
+    ):
+        assert first["trainer"][kind][hook] == second["trainer"][kind][hook]
     best = [read_checkpoint(folder / "model_best.pth")["iteration"] for folder in (one, other)]
     assert best[0] == best[1]
 
