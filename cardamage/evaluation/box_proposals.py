@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import pickle
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,9 +13,12 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
+from cardamage.structures import BoxMode
+from cardamage.utils.files import atomic_write
+
 from .coco_ground_truth import GroundTruth
 
-__all__ = ["average_recalls"]
+__all__ = ["average_recalls", "write_box_proposals"]
 
 AREA_RANGES = {"": (0.0, 1e10), "s": (0.0, 32.0**2), "m": (32.0**2, 96.0**2), "l": (96.0**2, 1e10)}
 IOU_THRESHOLDS = torch.linspace(0.5, 0.95, 10, dtype=torch.float64)
@@ -47,6 +52,26 @@ def average_recalls(
             ]
             results[f"AR{suffix}@{limit}"] = _recall(torch.cat(overlaps) if overlaps else torch.zeros(0))
     return results
+
+
+def write_box_proposals(path: str | os.PathLike[str], predictions: Sequence[Mapping[str, Any]]) -> None:
+    """Write proposals to a file for DATASETS.PROPOSAL_FILES_*, whole or not at all.
+
+    The file is a pickled dict of plain values and arrays, as Detectron2 writes and reads it.
+
+    Args:
+        path: the file.
+        predictions: see :func:`average_recalls`; boxes are in the pictures' own pixels.
+    """
+    found = [prediction["proposals"] for prediction in predictions]
+    content = {
+        "ids": [prediction["image_id"] for prediction in predictions],
+        "boxes": [proposals.proposal_boxes.tensor.detach().numpy() for proposals in found],
+        "objectness_logits": [proposals.objectness_logits.detach().numpy() for proposals in found],
+        "bbox_mode": int(BoxMode.XYXY_ABS),
+    }
+    with atomic_write(path, "wb") as file:
+        pickle.dump(content, file)
 
 
 def _ranked_boxes(proposals: Any) -> torch.Tensor:

@@ -18,7 +18,7 @@ from cardamage.errors import EvaluationError
 from cardamage.utils import comm
 from cardamage.utils.files import atomic_write
 
-from .box_proposals import average_recalls
+from .box_proposals import average_recalls, write_box_proposals
 from .coco_ground_truth import load_ground_truth
 from .coco_results import instances_to_coco_json
 from .coco_scoring import Scores, score_detections
@@ -47,7 +47,8 @@ class COCOEvaluator(DatasetEvaluator):
         distributed: collect the predictions of all processes and evaluate in the main one; otherwise each
             process evaluates its own.
         output_dir: folder for ``coco_instances_results.json`` (COCO's result format, the dataset's own
-            category ids) and ``instances_predictions.pth`` (per image, classes from 0).
+            category ids), ``instances_predictions.pth`` (per image, classes from 0), and for proposals
+            ``box_proposals.pkl``, which DATASETS.PROPOSAL_FILES_* take.
         max_dets_per_image: limit of detections per image and class, 100 unless given.
         use_fast_impl: score with faster-coco-eval; False takes pycocotools, for the same numbers.
         kpt_oks_sigmas: accepted for compatibility; keypoints are not evaluated.
@@ -130,6 +131,8 @@ class COCOEvaluator(DatasetEvaluator):
             return {}
         results: dict[str, Any] = {}
         if "proposals" in predictions[0]:
+            if self._output_dir is not None:
+                write_box_proposals(self._output_dir / "box_proposals.pkl", predictions)
             results["box_proposals"] = average_recalls(self._truth, predictions)
             logger.info("Proposals:\n%s", overall_table(results["box_proposals"]))
         if "instances" in predictions[0]:

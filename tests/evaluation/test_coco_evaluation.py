@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from cardamage.catalog import DatasetCatalog, MetadataCatalog
+from cardamage.data import load_proposals_into_dataset
 from cardamage.errors import EvaluationError
 from cardamage.evaluation import COCOEvaluator
 from cardamage.structures import Boxes, BoxMode, Instances, RLEMasks
@@ -304,3 +305,15 @@ def test_fast_and_official_agree(dataset: Callable[..., str], perfect: dict[Any,
     fast, official = (_evaluate(name, perfect, use_fast_impl=choice) for choice in (True, False))
     for task, metrics in official.items():
         assert fast[task] == pytest.approx(metrics, abs=1e-10, nan_ok=True)
+
+
+def test_proposals_are_written_for_the_loader(dataset: Callable[..., str], tmp_path: Path) -> None:
+    boxes = torch.tensor([[1.0, 2.0, 9.0, 8.0], [10.0, 10.0, 30.0, 31.5]])
+    proposals = Instances((H, W), proposal_boxes=Boxes(boxes), objectness_logits=torch.tensor([-1.0, 2.0]))
+    evaluator = COCOEvaluator(dataset(DICTS), output_dir=str(tmp_path))
+    evaluator.process([{"image_id": 7}], [{"proposals": proposals}])
+    evaluator.evaluate()
+    (record,) = load_proposals_into_dataset([{"image_id": 7}], tmp_path / "box_proposals.pkl")
+    assert record["proposal_bbox_mode"] == BoxMode.XYXY_ABS
+    assert record["proposal_boxes"].tolist() == boxes.flip(0).tolist()  # best first
+    assert record["proposal_objectness_logits"].tolist() == [2, -1]
