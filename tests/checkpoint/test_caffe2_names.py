@@ -224,6 +224,27 @@ def test_settings_follow_from_the_kind_of_trunk(
     assert settings.get("MODEL.PIXEL_STD") == std
 
 
+def test_other_classes_start_fresh_in_every_stage(
+    tmp_path: Path, small_model: Build, log: pytest.LogCaptureFixture
+) -> None:
+    keys = {"MODEL__ROI_HEADS__NAME": "CascadeROIHeads", "MODEL__ROI_BOX_HEAD__CLS_AGNOSTIC_BBOX_REG": True}
+    model = small_model(18, **keys)
+    heads = {"cls_score": (81, 1024), "bbox_pred": (324, 1024), "mask_fcn_logits": (81, 256, 1, 1)}
+    blobs = {f"{layer}_w": np.zeros(shape, np.float32) for layer, shape in heads.items()}
+    blobs["conv5_mask_w"] = np.full((256, 256, 2, 2), 0.5, np.float32)
+    (tmp_path / "coco.pkl").write_bytes(pickle.dumps({"blobs": blobs}))
+    DetectionCheckpointer(model).load(str(tmp_path / "coco.pkl"))
+    assert (model.roi_heads.mask_head.deconv.weight == 0.5).all()
+    told = [record.getMessage() for record in log.records if record.levelname == "WARNING"]
+    assert told[0] == (
+        f"The weights file '{tmp_path}/coco.pkl' knows 80 classes, the model 4: "
+        "the class predictors start from fresh weights."
+    )
+    # The rest of what this file lacks is listed, each layer in one row; the predictors' weights are not.
+    assert "| roi_heads.box_head.{0..2}.fc1.{bias,weight}" in told[1]
+    assert "cls_score.{bias,weight}" not in told[1]
+
+
 def test_two_blobs_of_one_parameter_are_refused(tmp_path: Path) -> None:
     blobs = {"conv_rpn_w": np.zeros(1), "conv_rpn_fpn2_w": np.zeros(1)}
     (tmp_path / "two.pkl").write_bytes(pickle.dumps(blobs))

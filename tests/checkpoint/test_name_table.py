@@ -24,7 +24,7 @@ def _cells(table: str) -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize(
     ("names", "prefix"),
-    [(["ab", "ac"], "a"), (["ab", "abc", "abd"], "ab"), (["x"], "x"), (["x", "y"], ""), (["", "y"], "")],
+    [(["ab", "ac"], "a"), (["ab", "abc", "abx"], "ab"), (["x"], "x"), (["x", "y"], ""), (["", "y"], "")],
 )
 def test_common_prefix(names: list[str], prefix: str) -> None:
     assert common_prefix(names) == prefix

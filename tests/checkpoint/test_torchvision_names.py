@@ -187,6 +187,21 @@ def _pairs(got: Any, expected: dict[str, torch.Tensor]) -> list[int]:
     return distance.argmin(1).tolist()
 
 
+def test_a_detector_is_fine_tuned_on_other_classes(
+    tmp_path: Path, small_model: Build, log: pytest.LogCaptureFixture
+) -> None:
+    detector = _detector()
+    torch.save(detector.state_dict(), tmp_path / "tv.pth")
+    keys = {f"MODEL__ROI_{head}_HEAD__POOLER_TYPE": "ROIAlign" for head in ("BOX", "MASK")}
+    model = small_model(MODEL__ROI_HEADS__NUM_CLASSES=2, **keys)
+    DetectionCheckpointer(model).load(str(tmp_path / "tv.pth"))
+    assert torch.equal(model.roi_heads.box_head.fc2.weight, detector.roi_heads.box_head.fc7.weight)
+    assert [record.getMessage() for record in log.records if record.levelname == "WARNING"] == [
+        f"The weights file '{tmp_path}/tv.pth' knows 4 classes, the model 2: "
+        "the class predictors start from fresh weights."
+    ]
+
+
 def test_newer_heads_have_their_names() -> None:
     names = {
         "backbone.body.layer1.0.conv1.weight": "backbone.bottom_up.res2.0.conv1.weight",
