@@ -175,10 +175,10 @@ def _in_sentences() -> Iterator[None]:
         ) from error
     except FloatingPointError as error:
         raise TrainingError(
-            f"Detectron2 stopped the training: {_first_line(error)} Lower SOLVER.BASE_LR."
+            f"Detectron2 stopped the training: {_first_line(error)}; lower SOLVER.BASE_LR."
         ) from error
 
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].rstrip(".!") if lines else type(error).__name__

@@ -26,7 +26,7 @@ from cardamage.checkpoint import DetectionCheckpointer, read_checkpoint
 from cardamage.config import get_cfg
 from cardamage.engine import DefaultTrainer, default_setup
 from cardamage.engine.evaluating import prepare_evaluation
-from cardamage.errors import CheckpointError, ConfigValueError
+from cardamage.errors import CheckpointError, ConfigValueError, TrainingError
 from cardamage.evaluation import COCOEvaluator
 from cardamage.interop import run as backend
 
@@ -305,3 +305,8 @@ def test_the_best_checkpoint_goes_by_the_name_that_detectron2_stores(
     assert backend._best_metric(cfg) == expected
     cfg.TEST.BEST_CHECKPOINT.ENABLED = False
     assert backend._best_metric(cfg) == ""
+
+
+def test_a_loss_that_is_not_finite_is_a_sentence(flags: Flags, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="stopped the training: .*; lower SOLVER.BASE_LR"):
+        backend.main(flags(tmp_path, "SOLVER.BASE_LR", "1e30", "SOLVER.WARMUP_ITERS", "0"))
