@@ -16,10 +16,14 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from cardamage.checkpoint import DetectionCheckpointer, input_settings
 from cardamage.checkpoint.torchvision_names import coco_classes, convert
+from cardamage.config import get_cfg
 from cardamage.errors import CheckpointError
+from cardamage.modeling import build_model
 
 Build = Callable[..., nn.Module]
 Fill = Callable[[nn.Module], dict[str, torch.Tensor]]
+
+CONFIGS = Path(__file__).parents[2] / "configs/torchvision"
 
 MEAN = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
 STD = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
@@ -200,6 +204,23 @@ def test_a_detector_is_fine_tuned_on_other_classes(
         f"The weights file '{tmp_path}/tv.pth' knows 4 classes, the model 2: "
         "the class predictors start from fresh weights."
     ]
+
+
+@pytest.mark.parametrize("version", ["", "_v2"])
+def test_configs_take_the_coco_detectors_whole(
+    version: str, tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    build = getattr(torchvision.models.detection, f"maskrcnn_resnet50_fpn{version}")
+    detector = build(weights=None, weights_backbone=None)
+    torch.save(detector.state_dict(), tmp_path / "tv.pth")
+    cfg = get_cfg()
+    cfg.merge_from_file(str(CONFIGS / f"mask_rcnn_R_50_FPN{version}.yaml"))
+    cfg.MODEL.DEVICE = "cpu"
+    model = build_model(cfg)
+    DetectionCheckpointer(model).load(str(tmp_path / "tv.pth"), strict=True)
+    assert not [record for record in log.records if record.levelname == "WARNING"]
+    scores = detector.roi_heads.box_predictor.cls_score.bias
+    assert torch.equal(model.roi_heads.box_predictor.cls_score.bias[[0, 11, 80]], scores[[1, 13, 0]])
 
 
 def test_newer_heads_have_their_names() -> None:
