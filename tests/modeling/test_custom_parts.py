@@ -37,7 +37,7 @@ from cardamage.modeling.proposal_generator import RPN, StandardRPNHead
 from cardamage.modeling.roi_heads import fast_rcnn_inference, select_foreground_proposals
 from cardamage.modeling.roi_heads.mask_head import mask_rcnn_inference, mask_rcnn_loss
 from cardamage.structures import Boxes, Instances
-from cardamage.utils.events import EventStorage
+from cardamage.utils.events import EventStorage, get_event_storage
 
 Make = Callable[..., Any]
 FIXED = pytest.mark.parametrize("fixed", [False, True], ids=["compact", "fixed"])
@@ -533,6 +533,46 @@ def test_overridden_methods_of_the_cascade(tiny_cfg: Make, sample: Make, fixed: 
         "stage 1",
         "stage 2",
     ]
+    _assert_same(expected, own)
+
+
+@ROI_HEADS_REGISTRY.register()
+class _ListCascade(CascadeROIHeads):
+    """Stages put together by hand from the cascade's own pieces."""
+
+    def _forward_box(self, features: Any, proposals: Any, targets: Any = None) -> Any:
+        maps = [features[name] for name in self.box_in_features]
+        sizes = [x.image_size for x in proposals]
+        losses: dict[str, Any] = {}
+        probs: list[Any] = []
+        boxes: Any = None
+        for stage, predictor in enumerate(self.box_predictor):
+            if stage:
+                proposals = self._create_proposals_from_boxes(boxes, sizes)
+                assert isinstance(proposals, list)
+                if self.training:
+                    proposals = self._match_and_label_boxes(proposals, stage, targets)
+            predictions = self._run_stage(maps, proposals, stage)
+            boxes = predictor.predict_boxes(predictions, proposals)
+            probs.append(predictor.predict_probs(predictions, proposals))
+            if self.training:
+                with get_event_storage().name_scope(f"stage{stage}"):
+                    found = predictor.losses(predictions, proposals)
+                losses.update({f"{name}_stage{stage}": loss for name, loss in found.items()})
+        if self.training:
+            return losses
+        mean = [torch.stack(x).mean(dim=0) for x in zip(*probs, strict=True)]
+        last = self.box_predictor[-1]
+        thresholds = (last.test_score_thresh, last.test_nms_thresh, last.test_topk_per_image)
+        return fast_rcnn_inference(boxes, mean, sizes, *thresholds)[0]
+
+
+@FIXED
+def test_a_cascade_put_together_by_hand(tiny_cfg: Make, sample: Make, fixed: bool) -> None:
+    batch = [sample(1, 3), sample(2, 0), sample(3, 1, (64, 100))]
+    options = _everything(**{"MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": True})
+    expected = _run(tiny_cfg(**options, **{"MODEL.ROI_HEADS.NAME": "CascadeROIHeads"}), batch, fixed)
+    own = _run(tiny_cfg(**options, **{"MODEL.ROI_HEADS.NAME": "_ListCascade"}), batch, fixed)
     _assert_same(expected, own)
 
 

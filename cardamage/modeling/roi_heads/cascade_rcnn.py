@@ -15,7 +15,7 @@ from cardamage.layers import ShapeSpec
 from cardamage.structures import Instances
 from cardamage.utils.events import get_event_storage
 
-from ..batch import ProposalBatch, TargetBatch, size_tensor
+from ..batch import ProposalBatch, TargetBatch, pad, size_tensor
 from ..box_regression import Box2BoxTransform
 from ..custom import batched, call, regions_stay_apart, takes_batches
 from ..matcher import Matcher
@@ -139,12 +139,27 @@ class CascadeROIHeads(StandardROIHeads):
     def _next_proposals(self, batch: ProposalBatch, predictions: Any, stage: int) -> ProposalBatch:
         """Make proposals of the boxes a stage predicts."""
         padded = batch.spread(predicted_boxes(self.box_predictor[stage], predictions, batch))
-        padded = torch.minimum(padded.clamp(min=0), size_tensor(batch.image_sizes, padded.device)[:, None])
-        valid = batch.valid
+        return self._proposals(padded, batch.valid, batch.image_sizes, batch.fixed)
+
+    @torch.no_grad()
+    def _create_proposals_from_boxes(
+        self, boxes: Sequence[torch.Tensor], image_sizes: Sequence[tuple[int, int]]
+    ) -> list[Instances]:
+        """Make proposals of every image's (Ri, 4) boxes, for an own :meth:`_forward_box`."""
+        return list(self._proposals(*pad(boxes), image_sizes, fixed=False))
+
+    def _proposals(
+        self,
+        padded: torch.Tensor,
+        valid: torch.Tensor,
+        image_sizes: Sequence[tuple[int, int]],
+        fixed: bool | None,
+    ) -> ProposalBatch:
+        padded = torch.minimum(padded.clamp(min=0), size_tensor(image_sizes, padded.device)[:, None])
         if self.training:
             # In inference even an empty box stays, so that the stages' scores remain aligned.
             valid = valid & (padded[..., 2:] > padded[..., :2]).all(dim=2)
-        return ProposalBatch(padded, valid, batch.image_sizes, fixed=batch.fixed)
+        return ProposalBatch(padded, valid, image_sizes, fixed=fixed)
 
     @batched
     @torch.no_grad()
