@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-__all__ = ["heads_without_weights", "is_classifier"]
+__all__ = ["heads_without_weights", "is_classifier", "parts_of"]
 
 _STEM = "stem.conv1.weight"
 _CLASSIFIER = re.compile(r"^(backbone\.(bottom_up\.)?)?(stem\.)?(fc\d*|linear)\.(weight|bias)$")
