@@ -35,7 +35,7 @@ def make_trainer_class() -> Any:
         @classmethod
         def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
             output_dir = os.path.join(cfg.OUTPUT_DIR, "inference")
-            return evaluator_of(dataset_name, output_dir, max_dets_per_image=cfg.TEST.DETECTIONS_PER_IMAGE)
+            return evaluator_of(dataset_name, output_dir)
 
     return Trainer
 

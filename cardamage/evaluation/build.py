@@ -11,25 +11,20 @@ from .lvis_evaluation import LVISEvaluator
 __all__ = ["evaluator_of"]
 
 
-def evaluator_of(
-    dataset_name: str, output_dir: str | None = None, *, max_dets_per_image: int | None = None
-) -> COCOEvaluator:
+def evaluator_of(dataset_name: str, output_dir: str | None = None) -> COCOEvaluator:
     """Make the evaluator that a dataset's metadata names as its ``evaluator_type``.
 
     Args:
         dataset_name: a registered or ad-hoc dataset. ``"lvis"`` and ``"cityscapes_instance"`` have evaluators
             of their own; any other type, and none, is scored by COCO's rules.
         output_dir: folder for the files of detections.
-        max_dets_per_image: limit of detections; the evaluator's own unless given.
 
     Raises:
         EvaluationError: the ground truth can't be used.
     """
     kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
     if kind == "lvis":
-        return LVISEvaluator(dataset_name, output_dir=output_dir, max_dets_per_image=max_dets_per_image)
+        return LVISEvaluator(dataset_name, output_dir=output_dir)
     if kind == "cityscapes_instance":
-        return CityscapesInstanceEvaluator(
-            dataset_name, output_dir=output_dir, max_dets_per_image=max_dets_per_image
-        )
-    return COCOEvaluator(dataset_name, output_dir=output_dir, max_dets_per_image=max_dets_per_image)
+        return CityscapesInstanceEvaluator(dataset_name, output_dir=output_dir)
+    return COCOEvaluator(dataset_name, output_dir=output_dir)

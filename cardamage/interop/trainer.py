@@ -98,12 +98,7 @@ class BackendTrainer(DefaultTrainer):
             return LVISEvaluator(dataset_name, output_dir=folder)
         if kind == "cityscapes_instance":
             return CityscapesInstanceEvaluator(dataset_name)
-        return COCOEvaluator(
-            dataset_name,
-            tasks=cls.plan.tasks.get(dataset_name),
-            output_dir=folder,
-            max_dets_per_image=cfg.TEST.DETECTIONS_PER_IMAGE,
-        )
+        return COCOEvaluator(dataset_name, tasks=cls.plan.tasks.get(dataset_name), output_dir=folder)
 
     def build_hooks(self) -> list[Any]:
         """Return Detectron2's hooks, and among them those of the averaged weights and the best checkpoint."""

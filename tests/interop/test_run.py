@@ -40,9 +40,7 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: Any, dataset_name: str) -> COCOEvaluator:
         folder = f"{cfg.OUTPUT_DIR}/inference"
-        return COCOEvaluator(
-            dataset_name, output_dir=folder, max_dets_per_image=cfg.TEST.DETECTIONS_PER_IMAGE
-        )
+        return COCOEvaluator(dataset_name, output_dir=folder)
 
 
 def own_config(args: argparse.Namespace) -> Any:
