@@ -42,7 +42,7 @@ DELAYS = (1.0, 2.0, 4.0, 8.0)
 TIMEOUT = 20.0
 """Seconds without a byte after which a connection counts as cut."""
 
-# Whoever got this much since the last cut starts counting attempts anew.
+# Whoever got this much further into the file than ever before starts counting attempts anew.
 _PROGRESS = 1 << 20
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
@@ -109,7 +109,7 @@ class _Download:
         self.url, self.target, self.name, self.sha256 = url, target, name, sha256
         self.delays, self.timeout = delays, timeout
         self.part = _Part(target.with_name(f".{target.name}.part"))
-        self.received = 0
+        self.received = self.furthest = 0
 
     # ------------------------------------------------------------------ messages
     def failed(self, reason: str) -> DownloadError:
@@ -135,12 +135,12 @@ class _Download:
         """Download, with as many attempts as there are delays, and more while there is progress."""
         attempt = 0
         while True:
-            before = self.received
+            before = self.furthest
             try:
                 self._attempt()
                 break
             except CutError as cut:
-                attempt = 0 if self.received - before >= _PROGRESS else attempt
+                attempt = 0 if self.furthest - before >= _PROGRESS else attempt
                 if attempt == len(self.delays):
                     raise self.failed(f"{cut}; tried {attempt + 1} times") from cut
                 logger.warning(
@@ -216,6 +216,7 @@ class _Download:
         with bar, self.part.open(append=bool(begin)) as file:
             for chunk in chunks:
                 self._write(file, chunk)
+                self.furthest = max(self.furthest, counted.count)
                 bar.update(len(chunk))
             if total is not None and counted.count != total:
                 raise CutError(f"the connection ended after {counted.count} of {total} bytes")

@@ -99,6 +99,18 @@ def test_progress_renews_the_patience(loopback: Any, url: str, target: Path) -> 
     assert target.read_bytes() == BODY * 4
 
 
+@pytest.mark.parametrize(("ranges", "etag"), [(True, None), (False, '"v1"')])
+def test_the_same_cut_again_and_again_is_no_progress(
+    loopback: Any, url: str, target: Path, ranges: bool, etag: str | None
+) -> None:
+    loopback.files["/w.pth"] = BODY * 2
+    loopback.ranges, loopback.etag = ranges, etag
+    loopback.cut_after, loopback.cuts = len(BODY), 50
+    sentence = sentence_of(url, target)
+    assert "after 3000000 of 6000000 bytes; tried 4 times)" in sentence
+    assert len(loopback.requests) == 4
+
+
 @pytest.mark.parametrize("keep", ["no ranges", "no etag", "weak etag"])
 def test_a_server_that_cant_go_on_starts_again(loopback: Any, url: str, target: Path, keep: str) -> None:
     loopback.ranges = keep != "no ranges"
