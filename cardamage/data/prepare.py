@@ -84,7 +84,8 @@ def resolve_num_classes(cfg: CfgNode, thing_classes: Sequence[str]) -> None:
         sets = ", ".join(cfg.DATASETS.TRAIN or cfg.DATASETS.TEST)
         raise ConfigError(
             f"MODEL.ROI_HEADS.NUM_CLASSES is {configured}, but the data ({sets}) has {count} classes "
-            f"({', '.join(thing_classes)}); leave the key out and it follows from the data."
+            f"({', '.join(thing_classes)}): set it to {count}, or leave the key out and it "
+            "follows from the data."
         )
     cfg.set_derived("MODEL.ROI_HEADS.NUM_CLASSES", count)
 

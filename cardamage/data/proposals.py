@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from cardamage.data import transforms as T  # noqa: N812 (the name everyone knows it by)
-from cardamage.errors import DataError
+from cardamage.errors import DataError, DownloadError
 from cardamage.structures import Boxes, BoxMode, Instances
 from cardamage.utils import safe_pickle
 from cardamage.utils.files import local_path
@@ -69,6 +69,8 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with open(local_path(name), "rb") as file:
             content = safe_pickle.load(file)
+    except DownloadError:
+        raise  # it names the address and where to put the file
     except (OSError, pickle.UnpicklingError) as error:
         raise DataError(f"The proposal file {name} can't be read: {error}.") from error
     if isinstance(content, Mapping):

@@ -42,7 +42,8 @@ def prepare_evaluation(cfg: CfgNode, resume: bool = False) -> tuple[str, list[st
     if cfg.is_explicit("MODEL.ROI_HEADS.NUM_CLASSES") and count != len(names):
         raise ConfigValueError(
             f"MODEL.ROI_HEADS.NUM_CLASSES is {count}, but the weights file '{path}' knows {len(names)} "
-            f"classes ({', '.join(names)}): leave the key out and it follows from the weights."
+            f"classes ({', '.join(names)}): set it to {len(names)}, or leave the key out and it "
+            "follows from the weights."
         )
     return path, prepare_classes(cfg, eval_only=True, weights_classes=names)
 

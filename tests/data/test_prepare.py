@@ -219,8 +219,8 @@ def test_explicit_number_of_classes_must_agree() -> None:
     with pytest.raises(ConfigError) as caught:
         resolve_num_classes(cfg, ["dent", "scratch"])
     assert str(caught.value) == (
-        "MODEL.ROI_HEADS.NUM_CLASSES is 5, but the data (cars) has 2 classes (dent, scratch); "
-        "leave the key out and it follows from the data."
+        "MODEL.ROI_HEADS.NUM_CLASSES is 5, but the data (cars) has 2 classes (dent, scratch): "
+        "set it to 2, or leave the key out and it follows from the data."
     )
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = 2
     resolve_num_classes(cfg, ["dent", "scratch"])

@@ -13,7 +13,7 @@ import pytest
 from cardamage.data import load_proposals_into_dataset
 from cardamage.data.detection_utils import transform_proposals
 from cardamage.data.transforms import NoOpTransform
-from cardamage.errors import DataError
+from cardamage.errors import DataError, DownloadError
 from cardamage.structures import BoxMode
 
 
@@ -74,6 +74,16 @@ def test_files_that_can_not_be_used_are_named(tmp_path: Path) -> None:
     for name in ("cut.pkl", "missing.pkl"):
         with pytest.raises(DataError, match=f"{name} can't be read"):
             load_proposals_into_dataset([], tmp_path / name)
+
+
+def test_a_file_that_cant_be_downloaded_is_one_sentence(loopback: Any, cache: Path) -> None:
+    url = f"{loopback.url}/rpn/p.pkl"
+    with pytest.raises(DownloadError) as caught:
+        load_proposals_into_dataset([], url)
+    assert str(caught.value) == (
+        f"'{url}' can't be downloaded (the server answers 404 Not Found): check the address and the network, "
+        f"or download the file elsewhere and put it at '{cache}/rpn/p.pkl'."
+    )
 
 
 class _Attack:

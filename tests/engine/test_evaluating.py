@@ -91,7 +91,7 @@ def test_number_of_classes_of_config_and_weights(tmp_path: Path) -> None:
     cfg.merge_from_list(["MODEL.ROI_HEADS.NUM_CLASSES", "5"])
     assert sentence_of(cfg) == (
         f"MODEL.ROI_HEADS.NUM_CLASSES is 5, but the weights file '{cfg.MODEL.WEIGHTS}' knows 2 classes "
-        "(dent, scratch): leave the key out and it follows from the weights."
+        "(dent, scratch): set it to 2, or leave the key out and it follows from the weights."
     )
 
 
