@@ -1,13 +1,12 @@
 """Batch normalization whose statistics and parameters never change."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from typing_extensions import Self
 
 _FIRST_VERSION_WITH_STATISTICS = 2
 
@@ -91,7 +90,7 @@ class FrozenBatchNorm2d(nn.Module):
         return _replace(module, (FrozenBatchNorm2d,), _to_batchnorm)
 
     @classmethod
-    def _from_batchnorm(cls, layer: Any) -> FrozenBatchNorm2d:
+    def _from_batchnorm(cls, layer: Any) -> Self:
         frozen = cls(layer.num_features, layer.eps)
         if layer.affine:
             frozen.weight = layer.weight.detach().clone()

@@ -101,8 +101,9 @@ class Conv2d(nn.Conv2d):
         Raises:
             ValueError: an empty batch meets SyncBatchNorm in training, which would hang the other processes.
         """
-        if self.training and isinstance(self.norm, nn.SyncBatchNorm) and x.numel() == 0:
-            raise ValueError("SyncBN can't train on an empty batch: use another NORM in this head.")
+        if not torch.jit.is_scripting():
+            if self.training and isinstance(self.norm, nn.SyncBatchNorm) and x.numel() == 0:
+                raise ValueError("SyncBN can't train on an empty batch: use another NORM in this head.")
         x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
         if self.norm is not None:
             x = self.norm(x)

@@ -10,7 +10,7 @@ import torchvision
 from cardamage.errors import ConfigValueError
 from cardamage.layers import FrozenBatchNorm2d, ShapeSpec
 from cardamage.modeling import BACKBONE_REGISTRY, Backbone, build_backbone
-from cardamage.modeling.backbone import BottleneckBlock, DeformBottleneckBlock, ResNet
+from cardamage.modeling.backbone import BasicBlock, BasicStem, BottleneckBlock, DeformBottleneckBlock, ResNet
 
 Make = Callable[..., Any]
 DEEP = {"MODEL.RESNETS.RES2_OUT_CHANNELS": 256, "MODEL.FPN.OUT_CHANNELS": 32}
@@ -121,6 +121,28 @@ def test_stages_of_ones_own(tiny_cfg: Make) -> None:
     assert x.shape == (1, 32, 4, 4)
     with pytest.raises(ValueError, match="stride_per_block"):
         ResNet.make_stage(BottleneckBlock, 3, in_channels=16, out_channels=32, stride_per_block=[1])
+
+
+@pytest.mark.parametrize("norm", ["BN", "FrozenBN", "GN", ""])
+@pytest.mark.parametrize("training", [False, True])
+def test_resnet_scripts(tiny_cfg: Make, norm: str, training: bool) -> None:
+    options = {"MODEL.BACKBONE.NAME": "build_resnet_backbone", "MODEL.RESNETS.DEPTH": 50, **DEEP}
+    cfg = tiny_cfg(**options, **{"MODEL.RESNETS.NORM": norm, "MODEL.BACKBONE.FREEZE_AT": 2})
+    backbone = build_backbone(cfg).train(training)
+    images = torch.rand(2, 3, 64, 96)
+    found, expected = torch.jit.script(backbone)(images), backbone(images)
+    assert list(found) == list(expected)
+    for name, features in expected.items():
+        torch.testing.assert_close(found[name], features)
+
+
+def test_classifier_scripts() -> None:
+    stages = [ResNet.make_stage(BasicBlock, 1, in_channels=8, out_channels=8)]
+    network = ResNet(BasicStem(3, 8), stages, num_classes=5, out_features=["stem", "linear"]).eval()
+    images = torch.rand(2, 3, 32, 32)
+    found, expected = torch.jit.script(network)(images), network(images)
+    assert list(found) == ["stem", "linear"]
+    torch.testing.assert_close(found["linear"], expected["linear"])
 
 
 @pytest.mark.parametrize(

@@ -153,3 +153,13 @@ def test_one_loss_weight_serves_both_losses() -> None:
     assert _rpn().loss_weight == {"loss_rpn_cls": 1.0, "loss_rpn_loc": 1.0}
     assert predictor.cls_score.out_features == 4
     assert predictor.bbox_pred.out_features == 12
+
+
+@pytest.mark.parametrize("conv_norm", ["", "GN"])
+def test_box_head_scripts(conv_norm: str) -> None:
+    shape = ShapeSpec(channels=32, height=4, width=5)
+    head = FastRCNNConvFCHead(shape, conv_dims=[32], fc_dims=[8, 6], conv_norm=conv_norm)
+    scripted = torch.jit.script(head)
+    for regions in (3, 0):
+        features = torch.randn(regions, 32, 4, 5)
+        torch.testing.assert_close(scripted(features), head(features))

@@ -1,9 +1,6 @@
 """What every backbone offers to the rest of the model."""
 
-from __future__ import annotations
-
 from abc import ABCMeta, abstractmethod
-from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -20,7 +17,7 @@ class Backbone(nn.Module, metaclass=ABCMeta):
     or overrides :meth:`output_shape`.
     """
 
-    _out_features: Sequence[str]
+    _out_features: list[str]
     _out_feature_channels: dict[str, int]
     _out_feature_strides: dict[str, int]
 

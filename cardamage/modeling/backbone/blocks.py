@@ -25,8 +25,6 @@ def _conv_norm(cin: int, cout: int, kernel: int, norm: Norm, **kwargs: Any) -> C
 class _ResidualBlock(CNNBlockBase):
     """The part all residual blocks share: ``relu(branch(x) + shortcut(x))``."""
 
-    shortcut: nn.Module | None
-
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm: Norm) -> None:
         super().__init__(in_channels, out_channels, stride)
         same = in_channels == out_channels

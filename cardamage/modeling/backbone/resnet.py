@@ -112,8 +112,9 @@ class ResNet(Backbone):
         """
         outputs = {"stem": self.stem(x)}
         x = outputs["stem"]
-        for name in self.stage_names:
-            x = outputs[name] = getattr(self, name)(x)
+        for name, part in self.named_children():
+            if name in self.stage_names:
+                x = outputs[name] = part(x)
         if self.num_classes is not None:
             outputs["linear"] = self.linear(self.avgpool(x).flatten(1))
         return {name: outputs[name] for name in self._out_features}

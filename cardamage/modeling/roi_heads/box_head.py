@@ -29,6 +29,8 @@ ROI_BOX_HEAD_REGISTRY.__doc__ = (
 class FastRCNNConvFCHead(nn.Sequential):
     """3x3 convolutions, then fully connected layers, each followed by a ReLU."""
 
+    __jit_unused_properties__ = ("output_shape",)
+
     @configurable
     def __init__(
         self,
