@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 
@@ -40,7 +40,7 @@ class Matcher:
     """
 
     def __init__(
-        self, thresholds: Sequence[float], labels: Sequence[int], allow_low_quality_matches: bool = False
+        self, thresholds: list[float], labels: list[int], allow_low_quality_matches: bool = False
     ) -> None:
         """Set the rule.
 
@@ -57,12 +57,12 @@ class Matcher:
         bounds = list(thresholds)
         if not bounds or bounds[0] <= 0 or sorted(bounds) != bounds:
             raise ConfigValueError(f"IOU_THRESHOLDS {bounds} must be positive and increasing")
-        if len(labels) != len(bounds) + 1 or any(label not in (-1, 0, 1) for label in labels):
+        if len(labels) != len(bounds) + 1 or any([label not in [-1, 0, 1] for label in labels]):
             raise ConfigValueError(
                 f"IOU_LABELS {list(labels)} must be {len(bounds) + 1} values of -1, 0 and 1 "
                 f"for the {len(bounds)} IOU_THRESHOLDS"
             )
-        self.thresholds = [-float("inf"), *bounds, float("inf")]
+        self.thresholds = [-float("inf")] + bounds + [float("inf")]
         self.labels = list(labels)
         self.allow_low_quality_matches = allow_low_quality_matches
 
@@ -77,7 +77,7 @@ class Matcher:
         """
         quality = match_quality_matrix[None]
         valid = torch.ones(quality.shape[:2], dtype=torch.bool, device=quality.device)
-        matches, labels = self.match_batch(quality, valid)
+        matches, labels = self.match_batch(quality, valid, None)
         return matches[0], labels[0]
 
     def match_batch(
@@ -105,16 +105,11 @@ class Matcher:
                 quality = quality.masked_fill(~pred_valid[:, None, :], -1.0)
             best, matches = quality.max(dim=1)
         labels = self._labels(best)
-        if self.allow_low_quality_matches and m and p:
-            labels = labels.masked_fill(self._best_of_some(quality, gt_valid), 1)
+        if self.allow_low_quality_matches and m > 0 and p > 0:
+            labels = labels.masked_fill(_best_of_some(quality, gt_valid), 1)
         if pred_valid is not None:
             labels = labels.masked_fill(~pred_valid, -1)
         return matches, labels
-
-    @staticmethod
-    def _best_of_some(quality: torch.Tensor, gt_valid: torch.Tensor) -> torch.Tensor:
-        """Return (N, P) bool: the predictions that overlap some ground truth most."""
-        return ((quality == quality.amax(dim=2, keepdim=True)) & gt_valid[:, :, None]).any(dim=1)
 
     def set_low_quality_matches_(
         self, match_labels: torch.Tensor, match_quality_matrix: torch.Tensor
@@ -126,13 +121,18 @@ class Matcher:
             match_quality_matrix: (M, P) overlaps, M > 0.
         """
         valid = torch.ones((1, len(match_quality_matrix)), dtype=torch.bool, device=match_labels.device)
-        match_labels[self._best_of_some(match_quality_matrix[None], valid)[0]] = 1
+        match_labels[_best_of_some(match_quality_matrix[None], valid)[0]] = 1
 
     def _labels(self, best: torch.Tensor) -> torch.Tensor:
         labels = torch.full(best.shape, self.labels[0], dtype=torch.int8, device=best.device)
-        for label, low in zip(self.labels[1:], self.thresholds[1:], strict=False):
-            labels = labels.masked_fill(best >= low, label)
+        for i in range(1, len(self.labels)):
+            labels = labels.masked_fill(best >= self.thresholds[i], self.labels[i])
         return labels
+
+
+def _best_of_some(quality: torch.Tensor, gt_valid: torch.Tensor) -> torch.Tensor:
+    """Return (N, P) bool: the predictions that overlap some ground truth most."""
+    return ((quality == quality.amax(dim=2, keepdim=True)) & gt_valid[:, :, None]).any(dim=1)
 
 
 def match_padded(

@@ -7,6 +7,8 @@ import torch
 from cardamage.errors import ConfigValueError
 from cardamage.modeling.matcher import Matcher, batched_iou
 
+Pair = tuple[torch.Tensor, torch.Tensor]
+
 
 def _reference(
     quality: np.ndarray, thresholds: list[float], labels: list[int], low: bool
@@ -77,3 +79,17 @@ def test_iou_against_float64(seed: int) -> None:
                 inter = max(w, 0) * max(h, 0)
                 union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter
                 assert found[image, i, j].item() == pytest.approx(inter / union if inter else 0, abs=1e-6)
+
+
+def _matched(quality: torch.Tensor, thresholds: list[float], labels: list[int], low: bool) -> Pair:
+    return Matcher(thresholds, labels, low)(quality)
+
+
+@pytest.mark.parametrize("low", [False, True])
+@pytest.mark.parametrize(("gts", "preds"), [(0, 4), (3, 0), (4, 20)])
+def test_scripted(low: bool, gts: int, preds: int) -> None:
+    quality = torch.rand(gts, preds)
+    arguments = (quality, [0.3, 0.7], [0, -1, 1], low)
+    found, expected = torch.jit.script(_matched)(*arguments), _matched(*arguments)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
