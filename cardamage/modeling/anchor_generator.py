@@ -63,6 +63,7 @@ class DefaultAnchorGenerator(nn.Module):
     """Boxes of every size and aspect ratio, centered on every cell of every feature map."""
 
     box_dim = 4
+    __jit_ignored_attributes__ = ("_cache",)
 
     @configurable
     def __init__(
@@ -112,7 +113,7 @@ class DefaultAnchorGenerator(nn.Module):
     @property
     def num_anchors(self) -> list[int]:
         """How many anchors a cell has, for every feature map."""
-        return [len(cell) for cell in self.cell_anchors]
+        return [len(cell) for _, cell in self.cell_anchors.named_buffers()]
 
     num_cell_anchors = num_anchors
 
@@ -138,18 +139,33 @@ class DefaultAnchorGenerator(nn.Module):
                 anchors.append([-width / 2.0, -height / 2.0, width / 2.0, height / 2.0])
         return torch.tensor(anchors)
 
-    def _grid(self, cell: torch.Tensor, size: Sequence[int], stride: int) -> torch.Tensor:
+    def _centers(self, count: int, stride: int, like: torch.Tensor) -> torch.Tensor:
+        places = torch.arange(count, dtype=torch.float64, device=like.device)
+        return ((places + self.offset) * stride).float()
+
+    def _grid(self, cell: torch.Tensor, size: list[int], stride: int) -> torch.Tensor:
         """Repeat a cell's anchors over a feature map: (H * W * A, 4)."""
-        height, width = size
-        xs, ys = (
-            ((torch.arange(n, dtype=torch.float64, device=cell.device) + self.offset) * stride).float()
-            for n in (width, height)
-        )
+        ys, xs = self._centers(size[0], stride, cell), self._centers(size[1], stride, cell)
         y, x = torch.meshgrid(ys, xs, indexing="ij")
         centers = torch.stack([x, y, x, y], dim=-1).view(-1, 1, 4)
         return (centers + cell).view(-1, 4)
 
-    def forward(self, features: Sequence[torch.Tensor]) -> list[Boxes]:
+    def _grids(self, sizes: list[list[int]]) -> list[torch.Tensor]:
+        """Make the anchors of feature maps of the given sizes."""
+        cells = [cell for _, cell in self.cell_anchors.named_buffers()]
+        return [self._grid(cells[i], size, self.strides[i]) for i, size in enumerate(sizes)]
+
+    @torch.jit.unused
+    def _kept_grids(self, sizes: list[list[int]]) -> list[torch.Tensor]:
+        device = next(self.cell_anchors.buffers()).device
+        key = (device, *map(tuple, sizes))
+        if key not in self._cache:
+            if len(self._cache) >= 8:
+                self._cache.clear()
+            self._cache[key] = self._grids(sizes)
+        return self._cache[key]
+
+    def forward(self, features: list[torch.Tensor]) -> list[Boxes]:
         """Return the anchors of every feature map.
 
         They depend on the maps' sizes only, so those of the last few sizes are kept.
@@ -159,17 +175,15 @@ class DefaultAnchorGenerator(nn.Module):
 
         Returns:
             Per map, Hi * Wi * A boxes; rows first, a cell's anchors together.
+
+        Raises:
+            ValueError: not one map for each stride.
         """
-        cells = list(self.cell_anchors)
-        key = (cells[0].device, *(tuple(f.shape[-2:]) for f in features))
-        if key not in self._cache:
-            if len(self._cache) >= 8:
-                self._cache.clear()
-            self._cache[key] = [
-                self._grid(cell, f.shape[-2:], stride)
-                for cell, f, stride in zip(cells, features, self.strides, strict=True)
-            ]
-        return [Boxes(grid) for grid in self._cache[key]]
+        if len(features) != self.num_features:
+            raise ValueError(f"{len(features)} feature maps came where {self.num_features} have anchors.")
+        sizes = [list(f.shape[-2:]) for f in features]
+        grids = self._grids(sizes) if torch.jit.is_scripting() else self._kept_grids(sizes)
+        return [Boxes(grid) for grid in grids]
 
 
 def build_anchor_generator(cfg: Any, input_shape: Sequence[ShapeSpec]) -> nn.Module:

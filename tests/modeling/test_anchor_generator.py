@@ -49,3 +49,21 @@ def test_one_list_serves_all_levels_and_nothing_is_saved() -> None:
 def test_bad_values_are_refused(sizes: list, offset: float) -> None:
     with pytest.raises(ConfigValueError, match=r"MODEL\.ANCHOR_GENERATOR"):
         DefaultAnchorGenerator(sizes=sizes, aspect_ratios=[1.0], strides=[4, 8, 16], offset=offset)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_scripted_anchors_follow_the_maps_sizes(used: bool) -> None:
+    generator = DefaultAnchorGenerator(sizes=[[32.0], [64.0]], aspect_ratios=[[0.5, 1.0]], strides=[4, 16])
+    if used:
+        generator([torch.zeros(1, 1, 2, 3), torch.zeros(1, 1, 1, 1)])
+    scripted = torch.jit.script(generator)
+    for grids in ([(3, 5), (2, 3)], [(1, 1), (4, 2)]):
+        maps = [torch.zeros(2, 1, *grid) for grid in grids]
+        for found, expected in zip(scripted(maps), generator(maps), strict=True):
+            assert torch.equal(found.tensor, expected.tensor)
+
+
+def test_maps_without_a_stride_are_refused() -> None:
+    generator = DefaultAnchorGenerator(sizes=[32.0], aspect_ratios=[1.0], strides=[4, 16])
+    with pytest.raises(ValueError, match="1 feature maps came where 2"):
+        generator([torch.zeros(1, 1, 3, 5)])
