@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +16,10 @@ __all__ = ["InputSettings", "adapt_stem", "disagreements", "settings_for"]
 Triple = tuple[float, float, float]
 
 _STEM = "stem.conv1.weight"
+_BLOCK = re.compile(r"(?:^|\.)res(?P<stage>[34])\.(?P<block>\d+)\.conv(?P<layer>\d)\.weight$")
+
+# By the layers of a block and the blocks of res3 and res4.
+_DEPTHS = {(2, 2, 2): 18, (2, 4, 6): 34, (3, 4, 6): 50, (3, 4, 23): 101, (3, 8, 36): 152}
 
 # ImageNet's, of values from 0 to 255.
 _MEAN_RGB: Triple = (123.675, 116.28, 103.53)
@@ -117,7 +122,7 @@ def disagreements(named: NamedWeights, model: nn.Module, settings: InputSettings
         return []
     order = getattr(model, "input_format", None)
     mean, std = settings.pixel_mean, settings.pixel_std
-    result = []
+    result = list(_depth_setting(named, model))
     if named.source == TORCHVISION:
         # The first layer is adapted to the model's order and deviation.
         std = None
@@ -132,6 +137,22 @@ def disagreements(named: NamedWeights, model: nn.Module, settings: InputSettings
     if None not in (stride, settings.stride_in_1x1) and stride != settings.stride_in_1x1:
         result.append(f"MODEL.RESNETS.STRIDE_IN_1X1 {settings.stride_in_1x1}")
     return result + list(_operator_settings(named, model))
+
+
+def _depth_setting(named: NamedWeights, model: nn.Module) -> Iterator[str]:
+    depth, own = _depth_of(named.tensors), _depth_of(model.state_dict())
+    if None not in (depth, own) and depth != own:
+        shallow, own_shallow = depth in (18, 34), own in (18, 34)
+        width = "" if shallow == own_shallow else f", .RES2_OUT_CHANNELS {64 if shallow else 256}"
+        yield f"MODEL.RESNETS.DEPTH {depth}{width}"
+
+
+def _depth_of(names: Iterable[str]) -> int | None:
+    """Tell a ResNet's depth by its parameters' names, None where it is none of the usual ones."""
+    found = [match for name in names if (match := _BLOCK.search(name))]
+    counts = [{int(match["block"]) for match in found if match["stage"] == stage} for stage in "34"]
+    layers = max((int(match["layer"]) for match in found), default=0)
+    return _DEPTHS.get((layers, len(counts[0]), len(counts[1])))
 
 
 def _operator_settings(named: NamedWeights, model: nn.Module) -> Iterator[str]:

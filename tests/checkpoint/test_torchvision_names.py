@@ -276,3 +276,33 @@ def test_settings_that_do_not_suit_are_named(
         f"The weights file '{tmp_path}/r50.pth' was trained with other settings than the config's: "
         "set MODEL.PIXEL_MEAN [103.53, 116.28, 123.675], MODEL.RESNETS.STRIDE_IN_1X1 False."
     ]
+
+
+@pytest.mark.parametrize(
+    ("in_file", "in_model", "hint"),
+    [
+        (18, 50, "set MODEL.RESNETS.DEPTH 18, .RES2_OUT_CHANNELS 64."),
+        (34, 18, "set MODEL.RESNETS.DEPTH 34."),
+        (50, 34, "set MODEL.RESNETS.DEPTH 50, .RES2_OUT_CHANNELS 256."),
+        (101, 50, "set MODEL.RESNETS.DEPTH 101."),
+        (50, 50, None),
+    ],
+)
+def test_a_trunk_of_another_depth_is_named(
+    tmp_path: Path,
+    small_model: Build,
+    log: pytest.LogCaptureFixture,
+    in_file: int,
+    in_model: int,
+    hint: str | None,
+) -> None:
+    file = str(tmp_path / "trunk.pth")
+    torch.save(getattr(torchvision.models, f"resnet{in_file}")().state_dict(), file)
+    DetectionCheckpointer(small_model(in_model)).load(file)
+    said = [record.getMessage() for record in log.records if "other settings" in record.getMessage()]
+    assert (
+        said
+        == [f"The weights file '{file}' was trained with other settings than the config's: {hint}"][
+            : hint is not None
+        ]
+    )
