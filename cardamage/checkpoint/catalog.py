@@ -65,7 +65,8 @@ class ModelCatalog:
         """
         known = [*(_IMAGENET + trunk for trunk in _TRUNKS), *(_COCO + run for run in (*_RUNS, *_OTHER_RUNS))]
         if name not in known:
-            raise CheckpointError(f"There are no weights 'catalog://{name}'{did_you_mean(name, known)}")
+            instead = did_you_mean(name, known) or f": the names begin with {_IMAGENET} or {_COCO}."
+            raise CheckpointError(f"There are no weights 'catalog://{name}'{instead}")
         if name.startswith(_IMAGENET):
             return f"{_HOST}/ImageNetPretrained/{_TRUNKS[name.removeprefix(_IMAGENET)]}"
         run = name.removeprefix(_COCO)

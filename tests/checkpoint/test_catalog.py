@@ -45,7 +45,7 @@ def test_the_file_of_a_name(loopback: Any, cache: Path, monkeypatch: pytest.Monk
     ("name", "words"),
     [
         ("ImageNetPretrained/MSRA/R-51", "; did you mean ImageNetPretrained/MSRA/R-50?"),
-        ("x", ""),
+        ("x", ": the names begin with ImageNetPretrained/ or Caffe2Detectron/COCO/."),
     ],
 )
 def test_unknown_names(name: str, words: str) -> None:
