@@ -1,8 +1,9 @@
-"""What tests of several rooms use: a web server on loopback that fails as servers and networks do."""
+"""What tests of several rooms use: fresh loggers, and a web server on loopback that fails as networks do."""
 
 from __future__ import annotations
 
 import email.utils
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -100,3 +101,21 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder for downloaded files."""
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_loggers() -> Iterator[None]:
+    """Undo what a run's setup does to loggers that outlive a test.
+
+    Where a logger has stopped to propagate, pytest puts its own handlers on it besides the root's: a later
+    test that lets it propagate again would see every line twice.
+    """
+    yield
+    for name in ("cardamage", "detectron2", "fvcore"):
+        logger = logging.getLogger(name)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.close()
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -77,17 +77,6 @@ def randomize() -> Callable[[nn.Module], dict[str, torch.Tensor]]:
         return model.state_dict()
 
     return fill
-
-
-@pytest.fixture(autouse=True)
-def _loggers_as_they_were() -> Iterator[None]:
-    """Undo what a trainer's setup does to loggers that outlive a test."""
-    loggers = [logging.getLogger(name) for name in ("cardamage", "detectron2", "fvcore")]
-    before = [(each, each.level, each.propagate, each.handlers[:]) for each in loggers]
-    yield
-    for each, level, propagate, handlers in before:
-        each.setLevel(level)
-        each.propagate, each.handlers = propagate, handlers
 
 
 @pytest.fixture
