@@ -136,6 +136,7 @@ ABSENT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "structures.keypoints": {_KEYPOINTS: ("*",)},
     "structures.rotated_boxes": {_ROTATED: ("*",)},
+    "tracking": {"object tracking": ("*",)},
     "utils.develop": {"placeholders for missing libraries": ("*",)},
     "utils.testing": {
         "sample pictures of COCO": ("get_sample_coco_image",),
