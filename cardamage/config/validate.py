@@ -22,6 +22,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
         "RepeatFactorTrainingSampler",
         "RandomSubsetTrainingSampler",
     ),
+    "DATALOADER.SIZE_GROUPING": ("orientation", "ratio", "size"),
     "INPUT.CROP.TYPE": ("relative", "relative_range", "absolute", "absolute_range"),
     "INPUT.FORMAT": ("BGR", "RGB"),
     "INPUT.MASK_FORMAT": ("polygon", "bitmask"),
@@ -48,6 +49,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 _RANGES: dict[str, tuple[float, float | None]] = {
     "DATALOADER.NUM_WORKERS": (0, None),
     "DATALOADER.REPEAT_THRESHOLD": (0, 1),
+    "INPUT.COLOR.PROBABILITY": (0, 1),
     "INPUT.MAX_SIZE_TEST": (1, None),
     "INPUT.MAX_SIZE_TRAIN": (1, None),
     "INPUT.MIN_SIZE_TEST": (0, None),
@@ -70,6 +72,7 @@ _RANGES: dict[str, tuple[float, float | None]] = {
     "SOLVER.WARMUP_ITERS": (0, None),
     "TEST.DETECTIONS_PER_IMAGE": (1, None),
     "TEST.EVAL_PERIOD": (0, None),
+    "TEST.IMS_PER_BATCH": (1, None),
     "WRITER_PERIOD": (1, None),
 }
 
@@ -94,6 +97,7 @@ def validate_cfg(cfg: CfgNode) -> None:
     _check_device(cfg)
     _check_sizes(cfg)
     _check_pixels(cfg)
+    _check_colors(cfg)
     _check_steps(cfg)
     _check_names(cfg)
 
@@ -145,6 +149,16 @@ def _check_pixels(cfg: CfgNode) -> None:
         )
     if any(value <= 0 for value in std):
         raise ConfigValueError(f"MODEL.PIXEL_STD is {std!r}; every value must be above 0.")
+
+
+def _check_colors(cfg: CfgNode) -> None:
+    limits = {"BRIGHTNESS": (0, None), "CONTRAST": (0, None), "SATURATION": (0, None), "HUE": (-0.5, 0.5)}
+    for name, (least, greatest) in limits.items():
+        key, value = f"INPUT.COLOR.{name}", cfg.INPUT.COLOR[name]
+        if len(value) != 2 or value[0] > value[1]:
+            raise ConfigValueError(f"{key} is {value!r}; it must be a range (least, greatest).")
+        _check_range(key, value[0], least, greatest)
+        _check_range(key, value[1], least, greatest)
 
 
 def _check_steps(cfg: CfgNode) -> None:

@@ -30,6 +30,9 @@ def test_own_keys_leave_upstream_behaviour_alone() -> None:
     assert cfg.SOLVER.EMA == {"ENABLED": False, "DECAY": 0.999}
     assert cfg.TEST.BEST_CHECKPOINT == {"ENABLED": True, "METRIC": "segm/AP", "MODE": "max"}
     assert cfg.INPUT.CHECK_IMAGES is True
+    assert cfg.INPUT.COLOR.PROBABILITY == 0
+    assert cfg.DATALOADER.SIZE_GROUPING == "orientation"
+    assert cfg.TEST.IMS_PER_BATCH == 1
     assert cfg.WRITER_PERIOD == 20
 
 

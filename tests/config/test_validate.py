@@ -75,3 +75,20 @@ def test_range_sampling_needs_two_sizes() -> None:
     cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING = "range"
     with pytest.raises(ConfigValueError, match="with MIN_SIZE_TRAIN_SAMPLING 'range' it must hold two sizes"):
         validate_cfg(cfg)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("BRIGHTNESS", (1.2, 0.8), "BRIGHTNESS is .*range"),
+        ("CONTRAST", (1.0,), "CONTRAST is .*range"),
+        ("SATURATION", (-0.5, 1.0), "SATURATION is -0.5; it must be at least 0"),
+        ("HUE", (-0.1, 0.6), "HUE is 0.6; it must be between -0.5 and 0.5"),
+        ("PROBABILITY", 1.5, "PROBABILITY is 1.5"),
+    ],
+)
+def test_color_ranges(name: str, value: object, message: str) -> None:
+    cfg = get_cfg()
+    cfg.INPUT.COLOR[name] = value
+    with pytest.raises(ConfigValueError, match=message):
+        validate_cfg(cfg)

@@ -22,6 +22,15 @@ def input_() -> dict[str, Any]:
         "CROP": {"ENABLED": False, "TYPE": "relative_range", "SIZE": [0.9, 0.9]},
         # Channel order the model gets; MODEL.PIXEL_MEAN and PIXEL_STD are in this order.
         "FORMAT": "BGR",
+        # Ours: colors changed on the model's device while training, each picture by its own factors.
+        # PROBABILITY is the share of the pictures that are changed; HUE is in turns, the others are factors.
+        "COLOR": {
+            "PROBABILITY": 0.0,
+            "BRIGHTNESS": (0.8, 1.2),
+            "CONTRAST": (0.8, 1.2),
+            "SATURATION": (0.8, 1.2),
+            "HUE": (-0.02, 0.02),
+        },
         # How ground-truth masks are kept: "polygon" is small, "bitmask" also takes RLE.
         "MASK_FORMAT": "polygon",
         # Ours: look at every image file before the first step.
@@ -47,6 +56,13 @@ def dataloader() -> dict[str, Any]:
         "NUM_WORKERS": 4,
         # Wide and tall pictures go into batches of their own, so that less is padding.
         "ASPECT_RATIO_GROUPING": True,
+        # Ours: how alike the pictures of a batch are, where ASPECT_RATIO_GROUPING is on. "orientation" is
+        # Detectron2's; "ratio" puts near height-to-width ratios together; "size" also draws one of
+        # INPUT.MIN_SIZE_TRAIN for the whole batch.
+        "SIZE_GROUPING": "orientation",
+        # Ours: on a GPU, batches wait in pinned memory and are copied while the step before them runs.
+        "PIN_MEMORY": True,
+        "PREFETCH_DEVICE": True,
         "SAMPLER_TRAIN": "TrainingSampler",
         # Share of the images below which a category's images are repeated (RepeatFactorTrainingSampler).
         "REPEAT_THRESHOLD": 0.0,

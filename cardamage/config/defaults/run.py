@@ -31,6 +31,8 @@ def test() -> dict[str, Any]:
         # Rows of [dataset, task, metric, value, tolerance], checked after the evaluation.
         "EXPECTED_RESULTS": [],
         "EVAL_PERIOD": 0,
+        # Ours: pictures in a batch of each process when testing.
+        "IMS_PER_BATCH": 1,
         "KEYPOINT_OKS_SIGMAS": [],
         "DETECTIONS_PER_IMAGE": 100,
         "AUG": {
