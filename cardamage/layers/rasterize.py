@@ -9,13 +9,11 @@ nothing depends on values the host would have to wait for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 
 from cardamage.structures import PolygonMasks
+from cardamage.structures.packed_polygons import PackedPolygons, pack_outlines
 
 __all__ = ["PackedPolygons", "pack_polygons", "rasterize_polygons", "rasterize_polygons_in_boxes"]
 
@@ -30,35 +28,6 @@ _MAX_CELLS = 2**22
 _SHORTEST_SIDE = 0.1
 
 
-@dataclass
-class PackedPolygons:
-    """The outlines of G instances as one padded table of edges.
-
-    Attributes:
-        edges: (G, E, 4) float64: x, y of an edge's start, then of its end, in pixels.
-        polygon: (G, E) int64: which of its instance's polygons an edge belongs to.
-        valid: (G, E) bool: False for padding.
-        num_polygons: the most polygons an instance has.
-    """
-
-    edges: torch.Tensor
-    polygon: torch.Tensor
-    valid: torch.Tensor
-    num_polygons: int
-
-    def __len__(self) -> int:
-        return self.edges.shape[0]
-
-    def to(self, device: Any, non_blocking: bool = False) -> PackedPolygons:
-        """Move the table to a device."""
-        return PackedPolygons(
-            self.edges.to(device, non_blocking=non_blocking),
-            self.polygon.to(device, non_blocking=non_blocking),
-            self.valid.to(device, non_blocking=non_blocking),
-            self.num_polygons,
-        )
-
-
 def pack_polygons(polygons: Sequence[PolygonMasks]) -> PackedPolygons:
     """Lay the polygons of one or more images out as one table.
 
@@ -68,25 +37,7 @@ def pack_polygons(polygons: Sequence[PolygonMasks]) -> PackedPolygons:
     Returns:
         A table of all instances, on the CPU.
     """
-    instances = [instance for masks in polygons for instance in masks.polygons]
-    longest = max((sum(len(p) // 2 for p in instance) for instance in instances), default=0)
-    edges = np.zeros((len(instances), longest, 4))
-    number = np.zeros((len(instances), longest), dtype=np.int64)
-    valid = np.zeros((len(instances), longest), dtype=bool)
-    for row, instance in enumerate(instances):
-        at = 0
-        for index, polygon in enumerate(instance):
-            points = polygon.reshape(-1, 2)
-            part = slice(at, at + len(points))
-            edges[row, part, :2] = points
-            edges[row, part, 2:] = np.roll(points, -1, axis=0)
-            number[row, part] = index
-            at += len(points)
-        valid[row, :at] = True
-    most = max((len(instance) for instance in instances), default=0)
-    return PackedPolygons(
-        torch.from_numpy(edges), torch.from_numpy(number), torch.from_numpy(valid), num_polygons=most
-    )
+    return pack_outlines([instance for masks in polygons for instance in masks.polygons])
 
 
 def rasterize_polygons_in_boxes(

@@ -10,17 +10,18 @@ import numpy as np
 import torch
 
 from .boxes import Boxes
+from .packed_polygons import PackedPolygons, pack_outlines
 from .polygons import polygon_area, rasterize_polygons_within_box
 
 
 class PolygonMasks:
     """The masks of an image's objects, each the union of one or more polygons.
 
-    They are small and stay on the CPU: ``to`` does nothing.
-
-    Attributes:
-        polygons: per instance a list of float64 vectors x0, y0, x1, y1, ... in pixels.
+    They are small and stay on the CPU: ``to`` does nothing. A loader may lay those of a whole batch out as
+    one table beforehand, see :meth:`pack_together`; they are unpacked again when somebody looks at them.
     """
+
+    _packed: tuple[PackedPolygons, int, int] | None = None
 
     def __init__(self, polygons: list[list[Any]]) -> None:
         """Take per instance a list of polygons (arrays, tensors or lists of numbers).
@@ -33,7 +34,7 @@ class PolygonMasks:
                 "PolygonMasks need a list (instances) of lists (polygons) of coordinates, "
                 f"got {type(polygons).__name__}."
             )
-        self.polygons: list[list[np.ndarray]] = [_read_instance(i, inst) for i, inst in enumerate(polygons)]
+        self._polygons = [_read_instance(i, inst) for i, inst in enumerate(polygons)]
 
     @classmethod
     def _wrap(cls, polygons: list[list[np.ndarray]]) -> PolygonMasks:
@@ -41,6 +42,42 @@ class PolygonMasks:
         masks = cls([])
         masks.polygons = polygons
         return masks
+
+    @property
+    def polygons(self) -> list[list[np.ndarray]]:
+        """Per instance a list of float64 vectors x0, y0, x1, y1, ... in pixels."""
+        if self._packed is not None:
+            # From here on the caller may change them, so the table doesn't count any more.
+            (table, first, count), self._packed = self._packed, None
+            self._polygons = table.outlines(first, count)
+        return self._polygons
+
+    @polygons.setter
+    def polygons(self, value: list[list[np.ndarray]]) -> None:
+        self._packed, self._polygons = None, value
+
+    @property
+    def packed(self) -> tuple[PackedPolygons, int] | None:
+        """The table that holds these masks and the first one's row in it; None where they aren't packed."""
+        return None if self._packed is None else self._packed[:2]
+
+    @staticmethod
+    def pack_together(masks: Sequence[PolygonMasks]) -> PackedPolygons:
+        """Lay the masks of the images of a batch out as one table, and keep them there only.
+
+        Args:
+            masks: the masks of each image; their instances are numbered through in this order.
+
+        Returns:
+            The table, on the CPU.
+        """
+        instances = [instance for one in masks for instance in one.polygons]
+        table = pack_outlines(instances)
+        if all(len(polygon) for instance in instances for polygon in instance):
+            first = 0
+            for one in masks:
+                one._packed, one._polygons, first = (table, first, len(one)), [], first + len(one)
+        return table
 
     @staticmethod
     def cat(polymasks_list: Sequence[PolygonMasks]) -> PolygonMasks:
@@ -121,10 +158,10 @@ class PolygonMasks:
         return iter(self.polygons)
 
     def __len__(self) -> int:
-        return len(self.polygons)
+        return len(self._polygons) if self._packed is None else self._packed[2]
 
     def __repr__(self) -> str:
-        return f"PolygonMasks(num_instances={len(self.polygons)})"
+        return f"PolygonMasks(num_instances={len(self)})"
 
 
 def index_list(item: Any) -> list[int]:

@@ -39,6 +39,30 @@ def test_crops_equal_those_of_each_image(sample: Make, bitmasks: bool, seed: int
         assert torch.equal(found[row], masks.crop_and_resize(boxes[row : row + 1], 28)[0])
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_masks_packed_by_the_loader_give_the_same(sample: Make, order: tuple[int, ...]) -> None:
+    def batch() -> list[Instances]:
+        return [sample(seed, n, (60, 60))["instances"] for seed, n in enumerate((3, 0, 2))]
+
+    rows = RoiRows(
+        torch.rand(4, 4) * 20 + torch.tensor([0.0, 0, 20, 20]),
+        torch.tensor([0, 1, 2, 2]),
+        torch.tensor([True, False, True, True]),
+        gt_index=torch.tensor([2, 7, 1, 0]),
+    )
+    wanted = crop_targets(rows, TargetBatch.of(batch()), 14)
+    packed = batch()
+    PolygonMasks.pack_together([packed[i].gt_masks for i in order])
+    found = crop_targets(rows, TargetBatch.of(packed), 14)
+    assert torch.equal(found[rows.valid], wanted[rows.valid])
+    assert wanted.any()
+    assert packed[0].gt_masks.packed is not None  # used as they were
+    apart = batch()
+    for one in apart:
+        PolygonMasks.pack_together([one.gt_masks])
+    assert torch.equal(crop_targets(rows, TargetBatch.of(apart), 14)[rows.valid], wanted[rows.valid])
+
+
 def test_polygons_are_drawn_as_pycocotools_draws_them() -> None:
     rng = np.random.default_rng(3)
     polygons = [rng.uniform(0, 60, 2 * n) for n in (3, 4, 9)]

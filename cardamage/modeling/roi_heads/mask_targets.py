@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torchvision.ops import roi_align
 
-from cardamage.layers import pack_polygons, rasterize_polygons_in_boxes
+from cardamage.layers import PackedPolygons, pack_polygons, rasterize_polygons_in_boxes
 from cardamage.structures import BitMasks, Instances, PolygonMasks
 
 from ..batch import RoiRows, TargetBatch
@@ -51,18 +53,38 @@ def crop_targets(rows: RoiRows, targets: TargetBatch, size: int) -> torch.Tensor
         (F, size, size) bool on the rows' device: polygons as pycocotools draws them, bitmaps where
         ROIAlign gives a half or more.
     """
-    assert rows.gt_index is not None
-    counts = torch.tensor([len(t) for t in targets.instances])
-    first = (counts.cumsum(0) - counts).to(rows.boxes.device, non_blocking=True)
-    # Rows that are not valid may point anywhere; what they get is not used.
-    index = torch.where(rows.valid, first[rows.image] + rows.gt_index, torch.zeros_like(rows.image))
-    used = [t for t in targets.instances if len(t)]
+    device, instances = rows.boxes.device, targets.instances
+    used = [t for t in instances if len(t)]
     if not used:
-        return torch.zeros((len(rows), size, size), dtype=torch.bool, device=rows.boxes.device)
+        return torch.zeros((len(rows), size, size), dtype=torch.bool, device=device)
     if all(isinstance(t.gt_masks, PolygonMasks) for t in used):
-        packed = pack_polygons([t.gt_masks for t in used]).to(rows.boxes.device, non_blocking=True)
-        return rasterize_polygons_in_boxes(packed, index, rows.boxes, size)
+        table, first = _polygon_table(instances)
+        index = _table_rows(rows, first)
+        return rasterize_polygons_in_boxes(table.to(device, non_blocking=True), index, rows.boxes, size)
+    index = _table_rows(rows, _first_rows(instances))
     return _crop_bitmaps([_bitmaps(t) for t in used], index, rows.boxes, size)
+
+
+def _first_rows(instances: Sequence[Instances]) -> list[int]:
+    """Return where each image begins when the instances of all are numbered through."""
+    return [0, *itertools.accumulate(len(t) for t in instances)][:-1]
+
+
+def _table_rows(rows: RoiRows, first: list[int]) -> torch.Tensor:
+    """Return each row's ground truth, (F,) int64, counted from its image's first one."""
+    assert rows.gt_index is not None
+    starts = torch.tensor(first).to(rows.boxes.device, non_blocking=True)
+    # Rows that are not valid may point anywhere; what they get is not used.
+    return torch.where(rows.valid, starts[rows.image] + rows.gt_index, torch.zeros_like(rows.image))
+
+
+def _polygon_table(instances: Sequence[Instances]) -> tuple[PackedPolygons, list[int]]:
+    """Return a table of all polygons and each image's first row in it: the loader's, if it made one."""
+    places = [t.gt_masks.packed if len(t) else None for t in instances]
+    used: list[Any] = [place for place, t in zip(places, instances, strict=True) if len(t)]
+    if all(place is not None and place[0] is used[0][0] for place in used):
+        return used[0][0], [place[1] if place is not None else 0 for place in places]
+    return pack_polygons([t.gt_masks for t in instances if len(t)]), _first_rows(instances)
 
 
 def _bitmaps(target: Instances) -> BitMasks:
