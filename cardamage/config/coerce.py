@@ -11,6 +11,8 @@ __all__ = ["coerce", "decode"]
 
 # Keys that may be null although their default is not.
 _NULLABLE = frozenset({"SOLVER.WEIGHT_DECAY_NORM"})
+# Keys that are true, false or "auto".
+_SWITCHES = frozenset({"MODEL.CHANNELS_LAST", "MODEL.COMPILE", "SOLVER.FUSED"})
 
 _TYPE_NAMES: dict[type, str] = {
     bool: "true or false",
@@ -52,6 +54,8 @@ def coerce(value: Any, default: Any, key: str, where: str = "") -> Any:
     Raises:
         ConfigValueError: where the type is another one.
     """
+    if key in _SWITCHES:
+        return _switch(value, key, where)
     if isinstance(default, str) and isinstance(value, str):
         return _unquoted(value)
     decoded = decode(value)
@@ -69,6 +73,13 @@ def coerce(value: Any, default: Any, key: str, where: str = "") -> Any:
     if not _elements_fit(result, default):
         raise ConfigValueError(_type_message(value, default, key, where))
     return result
+
+
+def _switch(value: Any, key: str, where: str) -> Any:
+    decoded = decode(value)
+    if isinstance(decoded, bool) or decoded == "auto":
+        return decoded
+    raise ConfigValueError(f'{key}{where} is {value!r}, but true, false or "auto" is expected.')
 
 
 def _nested(element: Any, default: Any) -> Any:

@@ -76,3 +76,15 @@ def test_wrong_type_is_refused(value: Any, default: Any, sentence: str) -> None:
 
 def test_weight_decay_of_norms_may_be_null() -> None:
     assert coerce("None", 0.0, "SOLVER.WEIGHT_DECAY_NORM") is None
+
+
+@pytest.mark.parametrize(("value", "expected"), [("auto", "auto"), ("True", True), (False, False)])
+@pytest.mark.parametrize("present", ["auto", True, False])
+def test_switches_are_true_false_or_auto(value: Any, present: Any, expected: Any) -> None:
+    assert coerce(value, present, "MODEL.COMPILE") == expected
+
+
+@pytest.mark.parametrize("value", ["fast", 1, None])
+def test_other_values_of_switches_are_refused(value: Any) -> None:
+    with pytest.raises(ConfigValueError, match='MODEL.COMPILE is .*, but true, false or "auto" is expected'):
+        coerce(value, "auto", "MODEL.COMPILE")

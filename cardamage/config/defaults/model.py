@@ -44,6 +44,9 @@ def _common() -> dict[str, Any]:
         # In INPUT.FORMAT's order. A std of 1 suits Caffe2's weights, which are scaled in their first layer.
         "PIXEL_MEAN": [103.53, 116.28, 123.675],
         "PIXEL_STD": [1.0, 1.0, 1.0],
+        # Ours: torch.compile the parts of a model that train; "auto" does so on a GPU, where the run is long
+        # enough to pay for it.
+        "COMPILE": "auto",
         # Ours: torch.channels_last memory layout.
         "CHANNELS_LAST": False,
     }

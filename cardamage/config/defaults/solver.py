@@ -24,8 +24,10 @@ def solver() -> dict[str, Any]:
         "REFERENCE_WORLD_SIZE": 0,
         "CHECKPOINT_PERIOD": 5000,
         "CLIP_GRADIENTS": {"ENABLED": False, "CLIP_TYPE": "value", "CLIP_VALUE": 1.0, "NORM_TYPE": 2.0},
-        # DTYPE is ours; "auto" is float16 on CUDA and bfloat16 on CPU.
+        # DTYPE is ours; "auto" is bfloat16 where the device has it, else float16 on CUDA.
         "AMP": {"ENABLED": False, "DTYPE": "auto"},
+        # Ours: one kernel for the optimizer's step; "auto" does so on a GPU.
+        "FUSED": "auto",
         # Ours: a moving average of the weights, used for evaluation.
         "EMA": {"ENABLED": False, "DECAY": 0.999},
     }
