@@ -10,7 +10,6 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cardamage.modeling import build_model
-from cardamage.modeling.proposal_generator import proposal_utils
 from cardamage.utils.events import EventStorage
 
 Make = Callable[..., Any]
@@ -36,11 +35,7 @@ def _move_without_values(model: torch.nn.Module) -> None:
 
 @pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")
 @pytest.mark.parametrize(("heads", "bitmasks"), [("StandardROIHeads", True), ("CascadeROIHeads", False)])
-def test_losses_never_wait_for_the_device(
-    tiny_cfg: Make, sample: Make, monkeypatch: pytest.MonkeyPatch, heads: str, bitmasks: bool
-) -> None:
-    # Torchvision's suppression is the one thing that waits.
-    monkeypatch.setattr(proposal_utils, "nms_keep_mask", lambda boxes, scores, groups, valid, limit: valid)
+def test_losses_never_wait_for_the_device(tiny_cfg: Make, sample: Make, heads: str, bitmasks: bool) -> None:
     agnostic = heads == "CascadeROIHeads"
     options = {"MODEL.ROI_HEADS.NAME": heads, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": agnostic}
     model = build_model(tiny_cfg(**options))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from cardamage.errors import DataError
-from cardamage.layers import nms_keep_mask
+from cardamage.layers import greedy_keep, nms_keep_mask
 from cardamage.structures import Boxes, Instances
 
 from ..batch import ProposalBatch, TargetBatch, fixed_shapes, size_tensor
@@ -20,6 +20,7 @@ __all__ = [
     "best_of_batch",
     "find_top_rpn_proposals",
     "gather_boxes",
+    "keep_of_levels",
     "select_proposals",
     "top_of_levels",
 ]
@@ -50,7 +51,7 @@ def gather_boxes(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     return values.gather(1, index[:, :, None].expand(-1, -1, values.shape[2]))
 
 
-def top_of_levels(logits: Sequence[torch.Tensor], limit: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+def top_of_levels(logits: Sequence[torch.Tensor], limit: int) -> list[torch.Tensor]:
     """Find the best anchors of every level.
 
     Args:
@@ -58,17 +59,50 @@ def top_of_levels(logits: Sequence[torch.Tensor], limit: int) -> tuple[list[torc
         limit: how many of a level to take at most.
 
     Returns:
-        Per level the (N, Ki) int64 places by falling objectness, and the (sum of Ki,) int64 levels.
+        Per level the (N, Ki) int64 places by falling objectness.
     """
-    places = [part.topk(min(limit, part.shape[1]), dim=1).indices for part in logits]
-    levels = [torch.full((p.shape[1],), i, device=p.device) for i, p in enumerate(places)]
-    return places, torch.cat(levels)
+    return [part.topk(min(limit, part.shape[1]), dim=1).indices for part in logits]
+
+
+def keep_of_levels(
+    boxes: torch.Tensor,
+    logits: torch.Tensor,
+    usable: torch.Tensor,
+    counts: Sequence[int],
+    nms_thresh: float,
+) -> torch.Tensor:
+    """Tell which candidates no better one of their own image and level overlaps.
+
+    Args:
+        boxes: (N, T, 4) XYXY, finite; level by level, by falling objectness.
+        logits: (N, T) their objectness.
+        usable: (N, T) bool; others neither stay nor suppress.
+        counts: candidates a level, T in all.
+        nms_thresh: the overlap above which the lower-scored box goes.
+
+    Returns:
+        (N, T) bool.
+    """
+    if not fixed_shapes(boxes.device):
+        # As Detectron2, which moves the levels apart where boxes are few: the sums round.
+        places = torch.arange(len(counts), device=boxes.device)
+        levels = places.repeat_interleave(torch.tensor(counts, device=boxes.device))
+        return nms_keep_mask(boxes, logits, levels[None].expand_as(logits), usable, nms_thresh)
+    longest = max(counts, default=0)
+    grouped = boxes.new_zeros((len(boxes), len(counts), longest, 4))
+    alive = usable.new_zeros((len(boxes), len(counts), longest))
+    parts = zip(boxes.split(list(counts), dim=1), usable.split(list(counts), dim=1), strict=True)
+    for level, (level_boxes, level_usable) in enumerate(parts):
+        grouped[:, level, : counts[level]] = level_boxes
+        alive[:, level, : counts[level]] = level_usable
+    keep = greedy_keep(grouped, alive, nms_thresh)
+    return torch.cat([part[:, :count] for part, count in zip(keep.unbind(1), counts, strict=True)], dim=1)
 
 
 def select_proposals(
     boxes: torch.Tensor,
     logits: torch.Tensor,
-    levels: torch.Tensor,
+    counts: Sequence[int],
     image_sizes: Sequence[tuple[int, int]],
     nms_thresh: float,
     post_nms_topk: int,
@@ -77,9 +111,9 @@ def select_proposals(
     """Clip boxes, drop small, non-finite and overlapping ones, and keep every image's best.
 
     Args:
-        boxes: (N, T, 4) XYXY candidates.
+        boxes: (N, T, 4) XYXY candidates; level by level, by falling objectness.
         logits: (N, T) their objectness.
-        levels: (T,) int64, the pyramid level; boxes suppress only others of their level.
+        counts: candidates a level, T in all; boxes suppress only others of their level.
         image_sizes: N sizes (h, w).
         nms_thresh: the overlap from which on the lower-scored box goes.
         post_nms_topk: how many an image keeps.
@@ -94,7 +128,7 @@ def select_proposals(
     boxes = torch.where(finite[:, :, None], boxes, torch.zeros_like(boxes))
     boxes = torch.minimum(boxes.clamp(min=0), limits)
     big = ((boxes[..., 2:] - boxes[..., :2]) > min_box_size).all(dim=2)
-    keep = nms_keep_mask(boxes, logits, levels[None].expand_as(logits), finite & big, nms_thresh)
+    keep = keep_of_levels(boxes, logits, finite & big, counts, nms_thresh)
     order, valid = best_of_batch(logits, keep, post_nms_topk)
     if not fixed_shapes(boxes.device):
         most = max(int(valid.sum(dim=1).max()), 1)
@@ -138,10 +172,11 @@ def find_top_rpn_proposals(
     Raises:
         FloatingPointError: a candidate that is not finite, in training.
     """
-    places, levels = top_of_levels(pred_objectness_logits, pre_nms_topk)
+    places = top_of_levels(pred_objectness_logits, pre_nms_topk)
     boxes = torch.cat([gather_boxes(p, at) for p, at in zip(proposals, places, strict=True)], dim=1)
     logits = torch.cat([x.gather(1, at) for x, at in zip(pred_objectness_logits, places, strict=True)], dim=1)
-    found = select_proposals(boxes, logits, levels, image_sizes, nms_thresh, post_nms_topk, min_box_size)
+    counts = [at.shape[1] for at in places]
+    found = select_proposals(boxes, logits, counts, image_sizes, nms_thresh, post_nms_topk, min_box_size)
     if training and not found.finite:
         raise FloatingPointError(
             "the RPN predicts boxes or scores that are not finite, so the training has diverged; "

@@ -321,7 +321,7 @@ class RPN(nn.Module):
         Returns:
             The proposals by falling objectness. They carry no gradient.
         """
-        places, levels = top_of_levels(pred_objectness_logits, self.pre_nms_topk[self.training])
+        places = top_of_levels(pred_objectness_logits, self.pre_nms_topk[self.training])
         parts = zip(anchors, pred_objectness_logits, pred_anchor_deltas, places, strict=True)
         logits, boxes = [], []
         for level, level_logits, level_deltas, place in parts:
@@ -331,7 +331,7 @@ class RPN(nn.Module):
         return select_proposals(
             torch.cat(boxes, dim=1),
             torch.cat(logits, dim=1),
-            levels,
+            [place.shape[1] for place in places],
             image_sizes,
             self.nms_thresh,
             self.post_nms_topk[self.training],
