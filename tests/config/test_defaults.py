@@ -31,6 +31,8 @@ def test_own_keys_leave_upstream_behaviour_alone() -> None:
     assert cfg.TEST.BEST_CHECKPOINT == {"ENABLED": True, "METRIC": "segm/AP", "MODE": "max"}
     assert cfg.INPUT.CHECK_IMAGES is True
     assert cfg.INPUT.COLOR.PROBABILITY == 0
+    assert cfg.INPUT.RESIZE == "native"
+    assert cfg.INPUT.SCALED_DECODE is True
     assert cfg.DATALOADER.SIZE_GROUPING == "orientation"
     assert cfg.TEST.IMS_PER_BATCH == 1
     assert cfg.WRITER_PERIOD == 20
