@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from cardamage.data.common import is_wide
+from cardamage.data.parcel import Parcel, pack_masks
+from cardamage.data.prefetch import hand_out
 from cardamage.data.samplers.grouped_batch_sampler import PositionedBatchSampler, SamplePosition, group_stream
 from cardamage.data.seeding import seeded, worker_init_reset_seed
 from cardamage.errors import CardamageError, DataError
@@ -74,14 +76,19 @@ class _GuardedStream(IterableDataset[Any]):
 
 
 class _Collator:
-    """Collates a batch, or picks out its first error."""
+    """Collates a batch, or picks out its first error; in a worker, wraps it for the way."""
 
-    def __init__(self, collate: Collate) -> None:
+    def __init__(self, collate: Collate, pinned: bool = False) -> None:
         self.collate = collate
+        self.pinned = pinned
 
     def __call__(self, batch: list[Any]) -> Any:
         failures = [item for item in batch if isinstance(item, _Failure)]
-        return failures[0] if failures else self.collate(batch)
+        if failures:
+            return failures[0]
+        collated = pack_masks(self.collate(batch))
+        in_worker = get_worker_info() is not None
+        return Parcel.pack(collated, shared=in_worker) if in_worker or self.pinned else collated
 
 
 def _defaults(kwargs: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -92,13 +99,33 @@ def _defaults(kwargs: dict[str, Any], seed: int) -> dict[str, Any]:
     return {"worker_init_fn": worker_init_reset_seed, "generator": generator, **kwargs}
 
 
-class _CarefulLoader(DataLoader[Any]):
+class _Prefetching:
+    """Where a loader's batches shall be."""
+
+    _device: torch.device | None = None
+
+    def prefetch_to(self, device: torch.device | None) -> None:
+        """Have the next passes give batches whose pictures and masks are on a device.
+
+        They are copied there a batch ahead, beside the device's work if ``pin_memory`` is on.
+
+        Args:
+            device: the device; None, or the CPU, for batches in the host's memory.
+        """
+        self._device = device
+
+
+class _CarefulLoader(_Prefetching, DataLoader[Any]):
     """Raises, in the main process and unchanged, the errors its dataset met."""
 
+    def __init__(self, dataset: Any, *, collate_fn: Collate, **kwargs: Any) -> None:
+        collate = _Collator(collate_fn, pinned=kwargs.get("pin_memory", False))
+        super().__init__(dataset, collate_fn=collate, **kwargs)
+
     def __iter__(self) -> Any:
-        # A generator holds the only reference to torch's iterator: whoever drops it ends the worker
+        # Generators hold the only reference to torch's iterator: whoever drops them ends the worker
         # processes.
-        return self._checked(super().__iter__())
+        return hand_out(self._checked(super().__iter__()), self._device)
 
     def _checked(self, batches: Iterator[Any]) -> Iterator[Any]:
         while (batch := next(batches, _END)) is not _END:
@@ -123,8 +150,7 @@ class InferenceLoader(_CarefulLoader):
         guarded: Any = (
             _GuardedStream(dataset) if isinstance(dataset, IterableDataset) else _Guarded(dataset, 0)
         )
-        collate = _Collator(collate_fn or trivial_batch_collator)
-        super().__init__(guarded, collate_fn=collate, **_defaults(kwargs, 0))
+        super().__init__(guarded, collate_fn=collate_fn or trivial_batch_collator, **_defaults(kwargs, 0))
 
 
 class _Resumable:
@@ -196,9 +222,10 @@ class TrainLoader(_Resumable, _CarefulLoader):
         """
         self._positions = batch_sampler
         self._start = self._given = batch_sampler.start_batch
-        collate = _Collator(collate_fn)
         kwargs = _defaults(kwargs, seed)
-        super().__init__(_Guarded(dataset, seed), batch_sampler=batch_sampler, collate_fn=collate, **kwargs)
+        super().__init__(
+            _Guarded(dataset, seed), batch_sampler=batch_sampler, collate_fn=collate_fn, **kwargs
+        )
 
     def __iter__(self) -> Any:
         self._positions.start_batch = self._given = self._start
@@ -207,7 +234,7 @@ class TrainLoader(_Resumable, _CarefulLoader):
             yield batch
 
 
-class StreamLoader(_Resumable, IterableDataset[Any]):
+class StreamLoader(_Resumable, _Prefetching, IterableDataset[Any]):
     """Batches of an endless or one-time stream of samples, grouped by shape if wanted.
 
     For iterable datasets, and datasets whose image sizes aren't known beforehand. Starting at a later batch
@@ -242,11 +269,12 @@ class StreamLoader(_Resumable, IterableDataset[Any]):
         self.batch_size = batch_size
         self._start = self._given = start_batch
         self._collate = collate_fn if grouping else trivial_batch_collator
-        batching: dict[str, Any] = {"batch_size": 1, "collate_fn": _Collator(_only)}
+        # Samples on their way to a group are put together, and pinned, later.
+        batching: dict[str, Any] = {"batch_size": 1, "collate_fn": _only, "pin_memory": False}
         if not grouping:
-            batching = {"batch_size": batch_size, "drop_last": drop_last, "collate_fn": _Collator(collate_fn)}
+            batching = {"batch_size": batch_size, "drop_last": drop_last, "collate_fn": collate_fn}
         self._grouping = grouping
-        self._loader = _CarefulLoader(_GuardedStream(dataset), **batching, **_defaults(kwargs, seed))
+        self._loader = _CarefulLoader(_GuardedStream(dataset), **{**_defaults(kwargs, seed), **batching})
 
     def __iter__(self) -> Iterator[Any]:
         self._given = self._start
@@ -255,10 +283,11 @@ class StreamLoader(_Resumable, IterableDataset[Any]):
             yield batch
 
     def _batches(self) -> Iterator[Any]:
-        stream = iter(self._loader)
         if not self._grouping:
-            return stream
-        return map(self._collate, group_stream(stream, is_wide, self.batch_size))
+            self._loader.prefetch_to(self._device)
+            return iter(self._loader)
+        groups = group_stream(iter(self._loader), is_wide, self.batch_size)
+        return hand_out((pack_masks(self._collate(group)) for group in groups), self._device)
 
 
 def _only(batch: list[Any]) -> Any:
