@@ -1,7 +1,7 @@
 """The one place where pictures are read: upright as their EXIF tag says, and never half of one.
 
-OpenCV decodes, Pillow where OpenCV can't. What a file is called doesn't matter, what its bytes are does. A
-Labelme JSON is read as the picture embedded in it.
+What a file is called doesn't matter, what its bytes are does. A Labelme JSON is read as the picture embedded
+in it.
 """
 
 from __future__ import annotations
@@ -12,32 +12,26 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
-import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import DataError
 from ..utils.files import local_path
-from .image_signs import is_cut_short, kind_of, wrong_kind
-from .pixel_formats import convert_PIL_to_numpy
+from .image_decoding import EncodedImage, decode_image, read_header, refuse_wrong_kind
 
 __all__ = [
     "decode_image",
     "embedded_bytes",
     "embedded_in",
     "image_size",
+    "open_record_image",
     "raw_image_size",
     "read_bytes",
     "read_image",
     "read_record_image",
     "record_source",
 ]
-
-_ORIENTATION_TAG = 0x0112
-_FORMATS = ("BGR", "RGB", "L")
-_LUMA_BGR = np.array([7471, 38470, 19595], dtype=np.uint32)  # 0.114, 0.587, 0.299 in units of 2**-16
 
 
 def read_image(file_name: str | os.PathLike[str], format: str | None = None) -> np.ndarray:
@@ -64,6 +58,23 @@ def read_record_image(record: Mapping[str, Any], format: str = "BGR") -> np.ndar
     return read_image(record_source(record), format)
 
 
+def open_record_image(record: Mapping[str, Any], format: str = "BGR") -> EncodedImage:
+    """Read the picture file of a dataset dict without decoding it.
+
+    Args:
+        record: a dataset dict.
+        format: see :func:`read_image`.
+
+    Returns:
+        The picture, to be decoded.
+
+    Raises:
+        DataError: as :func:`read_image`, but for what only decoding shows.
+    """
+    source = record_source(record)
+    return EncodedImage(read_bytes(source), format, source)
+
+
 def record_source(record: Mapping[str, Any]) -> str:
     """Return the file that holds a dataset dict's picture: the Labelme JSON where it is embedded in one."""
     embedded = record.get("image_bytes_from")
@@ -88,16 +99,16 @@ def raw_image_size(path: str | os.PathLike[str]) -> tuple[int, int, int]:
     """
     name = os.fspath(path)
     if name.lower().endswith(".json"):
-        header = _header(io.BytesIO(embedded_bytes(name)))
+        header = read_header(io.BytesIO(embedded_bytes(name)))
     else:
         with _open(name) as file:
-            _refuse_wrong_kind(file.read(64), name)
+            refuse_wrong_kind(file.read(64), name)
             file.seek(0)
-            header = _header(file)
+            header = read_header(file)
     if header is None:
         height, width = decode_image(read_bytes(name), "L", name).shape[:2]
         return height, width, 1
-    return header
+    return header.height, header.width, header.orientation
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
@@ -111,7 +122,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         return embedded_bytes(name)
     with _open(name) as file:
         data = file.read()
-    _refuse_wrong_kind(data[:64], name)
+    refuse_wrong_kind(data[:64], name)
     return data
 
 
@@ -149,114 +160,6 @@ def embedded_in(content: Any, name: str) -> bytes:
         raise DataError(f"The picture embedded in {name} is not base64; save it again in Labelme.") from None
 
 
-def decode_image(data: bytes, format: str | None = "BGR", name: str = "in memory") -> np.ndarray:
-    """Decode a picture file's bytes, turned upright as its EXIF orientation says.
-
-    Args:
-        data: the whole file.
-        format: see :func:`read_image`.
-        name: what to call it in messages.
-
-    Returns:
-        See :func:`read_image`.
-
-    Raises:
-        DataError: for bytes that are no picture, or only a part of one.
-    """
-    _refuse_wrong_kind(data[:64], name)
-    missing = is_cut_short(data)
-    if missing:
-        raise DataError(f"The image {name} is cut short ({missing}); copy it again.")
-    if format not in _FORMATS:
-        return _decode_as(data, format, name)
-    header = _header(io.BytesIO(data))
-    bgr = _decode(data, name)
-    upright = _turn(bgr, header[2] if header else 1)
-    if format == "BGR":
-        return upright
-    if format == "RGB":
-        return np.ascontiguousarray(upright[:, :, ::-1])
-    return _grey(upright)[:, :, None]
-
-
-def _grey(bgr: np.ndarray) -> np.ndarray:
-    """ITU-R BT.601 luma with Pillow's rounding; OpenCV's differs by one here and there."""
-    return ((bgr.astype(np.uint32) @ _LUMA_BGR + 0x8000) >> 16).astype(np.uint8)
-
-
-def _decode_as(data: bytes, format: str | None, name: str) -> np.ndarray:
-    """A rare format, by way of Pillow."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return convert_PIL_to_numpy(ImageOps.exif_transpose(image), format)
-    except (OSError, SyntaxError, Image.DecompressionBombError):
-        raise _undecodable(name) from None
-    except ValueError as error:
-        known = ", ".join(_FORMATS)
-        raise DataError(f"The image {name} can't be given as {format!r} ({error}); try {known}.") from None
-
-
-def _decode(data: bytes, name: str) -> np.ndarray:
-    """BGR as stored. 4-channel JPEGs and what OpenCV refuses go through Pillow, which knows their colors."""
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    bgr = None
-    if not _is_cmyk(data):
-        try:
-            bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        except cv2.error:
-            bgr = None
-    if bgr is None:
-        bgr = _decode_with_pillow(data)
-    if bgr is None:
-        raise _undecodable(name)
-    return bgr
-
-
-def _undecodable(name: str) -> DataError:
-    return DataError(f"The image {name} can't be decoded; it is damaged or in no known picture format.")
-
-
-def _decode_with_pillow(data: bytes) -> np.ndarray | None:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            rgb = np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    return np.ascontiguousarray(rgb[:, :, ::-1])
-
-
-def _is_cmyk(data: bytes) -> bool:
-    if kind_of(data[:16]) != "JPEG":
-        return False
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.mode == "CMYK"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
-
-
-def _header(file: IO[bytes]) -> tuple[int, int, int] | None:
-    """Height, width and EXIF orientation; None where Pillow can't tell."""
-    try:
-        with Image.open(file) as image:
-            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-            width, height = image.size
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    return height, width, orientation if orientation in range(1, 9) else 1
-
-
-def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo an EXIF orientation: 2-4 mirror or turn by half, 5-8 also swap the sides."""
-    if orientation in (5, 6, 7, 8):
-        image = image.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    return np.ascontiguousarray(image)
-
-
 def _open(name: str) -> io.BufferedReader:
     path = local_path(name)
     try:
@@ -269,9 +172,3 @@ def _open(name: str) -> io.BufferedReader:
         raise DataError(f"The image {name} can't be read: {error.strerror}.") from None
     except ValueError:
         raise DataError(f"The image name {name!r} can't be a file's.") from None
-
-
-def _refuse_wrong_kind(head: bytes, name: str) -> None:
-    reason = wrong_kind(head)
-    if reason:
-        raise DataError(f"The image {name} {reason}.")
