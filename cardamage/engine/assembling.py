@@ -21,7 +21,7 @@ def build_loop(
     """Return the loop that runs the steps.
 
     Args:
-        cfg: SOLVER.AMP and WRITER_PERIOD are read.
+        cfg: SOLVER.AMP, DATALOADER.PREFETCH_DEVICE and WRITER_PERIOD are read.
         model: the model, on its device.
         data_loader: endless batches.
         optimizer: over the model's parameters.
@@ -35,6 +35,8 @@ def build_loop(
     else:
         loop = AMPTrainer(*parts, precision=precision, async_write_metrics=on_gpu)
     loop.read_period = max(1, cfg.WRITER_PERIOD)
+    if cfg.DATALOADER.PREFETCH_DEVICE and on_gpu:
+        loop.prefetch_device = next(model.parameters()).device
     return loop
 
 

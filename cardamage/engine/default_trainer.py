@@ -249,6 +249,9 @@ class DefaultTrainer(TrainerBase):
         period = cfg.TEST.EVAL_PERIOD
         result: list[HookBase | None] = [
             hooks.IterationTimer(),
+            hooks.LoaderWatch(
+                self._trainer.loader_wait, cfg.DATALOADER.NUM_WORKERS, max(20, cfg.WRITER_PERIOD)
+            ),
             hooks.LRScheduler(),
             hooks.EMAHook(self.ema) if self.ema is not None else None,
             self._precise_bn(),

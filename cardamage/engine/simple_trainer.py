@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from cardamage.engine.loader_wait import LoaderWait
 from cardamage.engine.loss_buffer import LossBuffer
 from cardamage.engine.rng import preserve_rng
 from cardamage.engine.trainer_base import TrainerBase
@@ -29,6 +30,9 @@ class SimpleTrainer(TrainerBase):
 
     Attributes:
         read_period: the iterations whose losses ``async_write_metrics`` reads together.
+        prefetch_device: where a loader that can do so (``prefetch_to``) copies its batches ahead; None leaves
+            them where they are.
+        loader_wait: how long the model waited for batches.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class SimpleTrainer(TrainerBase):
         self.zero_grad_before_forward = zero_grad_before_forward
         self.async_write_metrics = async_write_metrics
         self.read_period = 20
+        self.prefetch_device: torch.device | None = None
+        self.loader_wait = LoaderWait(_device_of(model))
         self._losses = LossBuffer()
         self._data_loader_iter_obj: Iterator[Any] | None = None
 
@@ -85,7 +91,8 @@ class SimpleTrainer(TrainerBase):
         if not self.model.training:
             raise TrainingError("The model is in eval mode: call model.train() before training.")
         start = time.perf_counter()
-        data = next_batch(self._data_loader_iter)
+        with self.loader_wait.waiting():
+            data = next_batch(self._data_loader_iter)
         return data, time.perf_counter() - start
 
     def _forward(self, data: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -103,6 +110,8 @@ class SimpleTrainer(TrainerBase):
     @property
     def _data_loader_iter(self) -> Iterator[Any]:
         if self._data_loader_iter_obj is None:
+            if self.prefetch_device is not None and hasattr(self.data_loader, "prefetch_to"):
+                self.data_loader.prefetch_to(self.prefetch_device)
             # Torch's loaders draw a random number here; a resumed training must not draw one more.
             with preserve_rng():
                 self._data_loader_iter_obj = iter(self.data_loader)
@@ -169,6 +178,11 @@ class SimpleTrainer(TrainerBase):
         """Continue from what :meth:`state_dict` returned."""
         super().load_state_dict(state_dict)
         self.optimizer.load_state_dict(state_dict["optimizer"])
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    parameter = next(model.parameters(), None)
+    return torch.device("cpu") if parameter is None else parameter.device
 
 
 def _image_files(data: Any) -> list[str]:

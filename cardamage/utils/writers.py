@@ -240,6 +240,8 @@ class CommonMetricPrinter(EventWriter):
         parts = [f"eta: {timedelta(seconds=int(left))}" if left is not None else "", f"iter: {storage.iter}"]
         parts += self._medians(storage, "loss") + self._medians(storage, "[metric]")
         parts += self._timing(storage, "time") + self._timing(storage, "data_time")
+        share = storage.latest().get("data_share")
+        parts.append(f"data_share: {share[0]:.0%}" if share else "")
         lr = storage.latest().get("lr")
         parts.append(f"lr: {lr[0]:.5g}" if lr else "lr: N/A")
         memory = peak_memory_mb()

@@ -141,7 +141,7 @@ def train_net(tmp_path_factory: pytest.TempPathFactory) -> TrainNet:
     return TrainNet(config, options)
 
 
-TIMES = {"time", "data_time", "rank_data_time", "eta_seconds"}
+TIMES = {"time", "data_time", "data_share", "rank_data_time", "eta_seconds"}
 
 
 @pytest.fixture(scope="session")

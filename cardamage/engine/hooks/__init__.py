@@ -5,6 +5,7 @@ from __future__ import annotations
 from cardamage.engine.hooks.basic import CallbackHook, IterationTimer
 from cardamage.engine.hooks.checkpointing import BestCheckpointer, PeriodicCheckpointer
 from cardamage.engine.hooks.evaluation import EvalHook, PreciseBN, ValidationLoss
+from cardamage.engine.hooks.loading import LoaderWatch
 from cardamage.engine.hooks.profiling import AutogradProfiler, TorchMemoryStats, TorchProfiler
 from cardamage.engine.hooks.schedule import EMAHook, LRScheduler
 from cardamage.engine.hooks.stopping import StopOnSignal
@@ -20,6 +21,7 @@ __all__ = [
     "HookBase",
     "IterationTimer",
     "LRScheduler",
+    "LoaderWatch",
     "PeriodicCheckpointer",
     "PeriodicWriter",
     "PlotHook",
