@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler
 
 from cardamage.config import CfgNode, configurable
@@ -165,8 +166,15 @@ def _train_loader_from_config(
         "total_batch_size": cfg.SOLVER.IMS_PER_BATCH,
         "aspect_ratio_grouping": cfg.DATALOADER.ASPECT_RATIO_GROUPING,
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
+        "pin_memory": _pinned(cfg),
         "seed": seed,
     }
+
+
+def _pinned(cfg: CfgNode) -> bool:
+    """Whether batches are pinned: where the model runs on a GPU, for which alone it pays."""
+    on_gpu = str(cfg.MODEL.DEVICE).startswith("cuda") and torch.cuda.is_available()
+    return cfg.DATALOADER.PIN_MEMORY and on_gpu
 
 
 def _train_mapper(cfg: CfgNode, dataset: Any) -> DatasetMapper:
@@ -263,7 +271,9 @@ def _test_loader_from_config(
     return {
         "dataset": dataset,
         "mapper": mapper or DatasetMapper(cfg, False),
+        "batch_size": cfg.TEST.IMS_PER_BATCH,
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
+        "pin_memory": _pinned(cfg),
     }
 
 

@@ -122,6 +122,18 @@ def test_inference_keeps_order_and_empty_images(cfg: CfgNode, records: list[dict
     assert len(list(build_detection_test_loader(cfg, [NAME], batch_size=4))) == 3
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_inference_in_batches(cfg: CfgNode, records: list[dict[str, Any]], workers: int) -> None:
+    cfg.TEST.IMS_PER_BATCH = 4
+    cfg.DATALOADER.NUM_WORKERS = workers
+    batches = list(build_detection_test_loader(cfg, NAME))
+    assert [[sample["image_id"] for sample in batch] for batch in batches] == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8],
+    ]
+
+
 def test_rare_classes_can_be_repeated(cfg: CfgNode, records: list[dict[str, Any]]) -> None:
     for record in records:
         record["annotations"][0]["category_id"] = int(record["image_id"] == 2)
