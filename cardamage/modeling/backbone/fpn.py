@@ -14,6 +14,7 @@ from torch import nn
 from cardamage.absent import absent_names
 from cardamage.errors import ConfigValueError
 from cardamage.layers import Conv2d, ShapeSpec, get_norm
+from cardamage.utils.compiling import region
 
 from .backbone import Backbone
 from .build import BACKBONE_REGISTRY
@@ -94,6 +95,16 @@ class FPN(Backbone):
             ``p2``, ``p3``, ... by name, finest first.
         """
         below = self.bottom_up(x)
+        results = self._merge({name: below[name] for name in self.in_features})
+        if self.top_block is not None:
+            source = str(self.top_block.in_feature)
+            feature = below[source] if source in below else results[self._out_features.index(source)]
+            results.extend(self.top_block(feature))
+        return dict(zip(self._out_features, results, strict=True))
+
+    @region
+    def _merge(self, below: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        """Compute the merged levels, finest first, from the maps of the network below."""
         results: list[torch.Tensor] = []
         merged: torch.Tensor | None = None
         for name, level in zip(reversed(self.in_features), reversed(self._levels), strict=True):
@@ -104,11 +115,7 @@ class FPN(Backbone):
                     lateral = lateral / 2
             merged = lateral
             results.insert(0, getattr(self, f"fpn_output{level}")(merged))
-        if self.top_block is not None:
-            source = str(self.top_block.in_feature)
-            feature = below[source] if source in below else results[self._out_features.index(source)]
-            results.extend(self.top_block(feature))
-        return dict(zip(self._out_features, results, strict=True))
+        return results
 
 
 def _check_strides(names: Sequence[str], strides: Sequence[int]) -> None:

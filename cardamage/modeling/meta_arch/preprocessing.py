@@ -9,17 +9,43 @@ import torch
 from torch import nn
 
 from cardamage.structures import ImageList
+from cardamage.utils.compiling import Compiler, compiling, region
 
 from ..backbone import Backbone
 
 __all__ = ["ImageModel"]
 
 
+@region
+def _normalize(
+    batch: torch.Tensor,
+    mean: torch.Tensor,
+    std: torch.Tensor,
+    sizes: torch.Tensor | None,
+    channels_last: bool,
+) -> torch.Tensor:
+    """Subtract, divide, and put 0 outside of the (N, 2) sizes where some are smaller than the batch."""
+    batch = (batch - mean) / std
+    if sizes is not None:
+        height, width = batch.shape[-2:]
+        inside_y = torch.arange(height, device=batch.device) < sizes[:, :1]
+        inside_x = torch.arange(width, device=batch.device) < sizes[:, 1:]
+        batch = batch * (inside_y[:, None, :, None] & inside_x[:, None, None, :])
+    return batch.contiguous(memory_format=torch.channels_last) if channels_last else batch
+
+
 class ImageModel(nn.Module):
-    """The part of a model that knows how its images are normalized and padded."""
+    """The part of a model that knows how its images are normalized and padded.
+
+    Attributes:
+        train_compiler: compiles parts of the model in training; None, as it is made, for plain torch.
+        test_compiler: the same for inference.
+    """
 
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor
+    train_compiler: Compiler | None = None
+    test_compiler: Compiler | None = None
 
     def __init__(
         self,
@@ -70,13 +96,15 @@ class ImageModel(nn.Module):
             self.backbone.size_divisibility,
             padding_constraints=self.backbone.padding_constraints,
         )
-        batch = (self._move_to_current_device(images.tensor) - self.pixel_mean) / self.pixel_std
-        height, width = batch.shape[-2:]
-        if any(size != (height, width) for size in images.image_sizes):
-            sizes = self._move_to_current_device(torch.tensor(images.image_sizes)[:, :, None])
-            inside_y = torch.arange(height, device=self.device) < sizes[:, 0]
-            inside_x = torch.arange(width, device=self.device) < sizes[:, 1]
-            batch = batch * (inside_y[:, None, :, None] & inside_x[:, None, None, :])
-        if self.channels_last:
-            batch = batch.contiguous(memory_format=torch.channels_last)
+        batch = self._move_to_current_device(images.tensor)
+        padded = tuple(batch.shape[-2:])
+        sizes: torch.Tensor | None = None
+        if any(size != padded for size in images.image_sizes):
+            sizes = self._move_to_current_device(torch.tensor(images.image_sizes))
+        batch = _normalize(batch, self.pixel_mean, self.pixel_std, sizes, self.channels_last)
         return ImageList(batch, images.image_sizes)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model; what is to be compiled in its present mode runs compiled."""
+        with compiling(self.train_compiler if self.training else self.test_compiler):
+            return super().__call__(*args, **kwargs)

@@ -15,9 +15,11 @@ from cardamage.errors import ConfigValueError
 from cardamage.layers import Conv2d, ConvTranspose2d, ShapeSpec
 from cardamage.modeling.registry import Registry
 from cardamage.structures import Instances
+from cardamage.utils.compiling import region
 from cardamage.utils.events import get_event_storage
 
 from ..custom import batched
+from ..detections import DetectionBatch
 from .conv import conv3x3
 from .mask_targets import MaskRows, crop_instances
 
@@ -102,8 +104,12 @@ def mask_rcnn_inference(pred_mask_logits: torch.Tensor, pred_instances: Sequence
     Args:
         pred_mask_logits: (M, C, size, size), or C = 1 where masks serve all classes.
         pred_instances: detections with ``pred_classes``, M in all; they get ``pred_masks``
-            (Ri, 1, size, size) in float32.
+            (Ri, 1, size, size) in float32. Of a batch of detections every place has logits.
     """
+    if isinstance(pred_instances, DetectionBatch):
+        probs = _of_class(pred_mask_logits, pred_instances.classes.flatten()).float().sigmoid()[:, None]
+        pred_instances.masks = probs.unflatten(0, pred_instances.valid.shape)
+        return
     classes = torch.cat([x.pred_classes for x in pred_instances])
     probs = _of_class(pred_mask_logits, classes).float().sigmoid()[:, None]
     for part, instances in zip(probs.split([len(x) for x in pred_instances]), pred_instances, strict=True):
@@ -208,6 +214,7 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
             "conv_norm": node.NORM,
         }
 
+    @region
     def layers(self, x: torch.Tensor) -> torch.Tensor:
         """Compute (M, C, size, size) logits from (M, C', H, W) features."""
         for layer in self:
