@@ -55,6 +55,7 @@ def build_batch_data_loader(
     total_batch_size: int | None,
     *,
     aspect_ratio_grouping: bool = False,
+    size_grouping: str = "orientation",
     num_workers: int = 0,
     collate_fn: Collate | None = None,
     drop_last: bool = True,
@@ -73,6 +74,9 @@ def build_batch_data_loader(
         aspect_ratio_grouping: batches of wide and of high images apart. Done on indices where the dataset's
             image sizes are known beforehand (lists of dataset dicts with "width" and "height"), else on
             mapped samples.
+        size_grouping: what is grouped, see ``DATALOADER.SIZE_GROUPING``: "orientation"; "ratio" for
+            batches of near height-to-width ratios; "size" for these with one draw of the resized length a
+            batch. The latter two need image sizes that are known beforehand.
         num_workers: worker processes of this process.
         collate_fn: makes a batch of a list of samples; the list itself when None.
         drop_last: drop an incomplete batch at the end of a finite sampler; must be True with grouping.
@@ -103,11 +107,25 @@ def build_batch_data_loader(
         **kwargs,
     }
     order: dict[str, Any] = {"drop_last": drop_last, "start_batch": start_batch}
+    if aspect_ratio_grouping and size_grouping != "orientation":
+        order.update(_near_sizes(dataset, size_grouping, options["seed"]))
+    elif stream is None:
+        order["group_ids"] = groups
     if stream is not None:
         return StreamLoader(stream, batch_size, grouping=aspect_ratio_grouping, **order, **options)
     assert sampler is not None  # _as_stream has seen to it
-    batches = PositionedBatchSampler(sampler, batch_size, group_ids=groups, **order)
-    return TrainLoader(dataset, batches, **options)
+    return TrainLoader(dataset, PositionedBatchSampler(sampler, batch_size, **order), **options)
+
+
+def _near_sizes(dataset: Any, size_grouping: str, seed: int) -> dict[str, Any]:
+    """Arguments of the batch sampler for batches of near sizes."""
+    ratios = getattr(dataset, "aspect_ratios", None)
+    if ratios is None:
+        raise ConfigValueError(
+            f"DATALOADER.SIZE_GROUPING {size_grouping!r} needs dataset dicts that tell width and height: "
+            "leave it at 'orientation' for other datasets."
+        )
+    return {"ratios": ratios, "share_draws": size_grouping == "size", "seed": seed}
 
 
 def _as_stream(
@@ -165,6 +183,7 @@ def _train_loader_from_config(
         "mapper": mapper,
         "total_batch_size": cfg.SOLVER.IMS_PER_BATCH,
         "aspect_ratio_grouping": cfg.DATALOADER.ASPECT_RATIO_GROUPING,
+        "size_grouping": cfg.DATALOADER.SIZE_GROUPING,
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
         "pin_memory": _pinned(cfg),
         "seed": seed,
@@ -217,6 +236,7 @@ def build_detection_train_loader(
     sampler: Sampler[int] | None = None,
     total_batch_size: int | None,
     aspect_ratio_grouping: bool = True,
+    size_grouping: str = "orientation",
     num_workers: int = 0,
     collate_fn: Collate | None = None,
     **kwargs: Any,
@@ -234,6 +254,7 @@ def build_detection_train_loader(
             datasets.
         total_batch_size: images in a batch over all processes.
         aspect_ratio_grouping: batches of wide and of high images apart.
+        size_grouping: as for :func:`build_batch_data_loader`.
         num_workers: worker processes of this process.
         collate_fn: makes a batch of a list of samples; the list itself when None.
         kwargs: of :func:`build_batch_data_loader`, such as ``seed`` and ``start_batch``.
@@ -252,6 +273,7 @@ def build_detection_train_loader(
         sampler,
         total_batch_size,
         aspect_ratio_grouping=aspect_ratio_grouping,
+        size_grouping=size_grouping,
         num_workers=num_workers,
         collate_fn=collate_fn,
         **kwargs,

@@ -25,6 +25,7 @@ __all__ = [
     "MapDataset",
     "ToIterableDataset",
     "aspect_groups",
+    "aspect_ratios",
     "set_default_dataset_from_list_serialize_method",
 ]
 
@@ -46,6 +47,23 @@ def aspect_groups(items: Iterable[Any]) -> np.ndarray | None:
             return None
         groups.append(0 if item["width"] > item["height"] else 1)
     return np.frombuffer(bytes(groups), dtype=np.uint8)
+
+
+def aspect_ratios(items: Iterable[Any]) -> np.ndarray | None:
+    """Return the shapes of images.
+
+    Args:
+        items: dataset dicts.
+
+    Returns:
+        (N,) float64 height by width, or None where an item doesn't tell them.
+    """
+    ratios = []
+    for item in items:
+        if not isinstance(item, Mapping) or not item.get("width") or "height" not in item:
+            return None
+        ratios.append(item["height"] / item["width"])
+    return np.array(ratios)
 
 
 class _SerializedList:
@@ -111,6 +129,7 @@ class DatasetFromList(Dataset[Any]):
         if not isinstance(serialize, bool) and not callable(serialize):
             raise TypeError(f"serialize must be a bool or a function; got {serialize!r}.")
         self.aspect_groups = aspect_groups(lst)
+        self.aspect_ratios = aspect_ratios(lst)
         self._copy = copy and serialize is False
         store = _default_storage if serialize is True else serialize
         self._lst: Any = store(lst) if callable(store) else lst
@@ -180,6 +199,11 @@ class MapDataset(Dataset[Any]):
     def aspect_groups(self) -> np.ndarray | None:
         """The groups of the wrapped dataset's images, where it knows them."""
         return getattr(self._dataset, "aspect_groups", None)
+
+    @property
+    def aspect_ratios(self) -> np.ndarray | None:
+        """The shapes of the wrapped dataset's images, where it knows them."""
+        return getattr(self._dataset, "aspect_ratios", None)
 
     def __len__(self) -> int:
         return len(self._dataset)

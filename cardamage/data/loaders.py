@@ -54,9 +54,9 @@ class _Guarded(Dataset[Any]):
 
     def __getitem__(self, index: Any) -> Any:
         try:
-            item, position = index if isinstance(index, SamplePosition) else (index, int(index))
-            with seeded(self.seed, position):
-                return self.source[item]
+            place = index if isinstance(index, SamplePosition) else SamplePosition(index, int(index))
+            with seeded(self.seed, place.position, place.batch):
+                return self.source[place.item]
         except CardamageError as error:
             return _Failure(error)
 

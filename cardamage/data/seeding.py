@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,18 +17,31 @@ import torch
 
 from cardamage.utils.env import seed_all_rng
 
-__all__ = ["seeded", "worker_init_reset_seed"]
+__all__ = ["batch_draws", "seeded", "worker_init_reset_seed"]
 
 _MASK_64 = 2**64 - 1
+_MASK_32 = 2**32 - 1
+_shared: list[np.random.RandomState] = []
+
+
+def batch_draws() -> Any:
+    """Return what augmentations that decide a picture's size draw from.
+
+    Returns:
+        Numpy's global generator, or within :func:`seeded` with a batch, a generator that gives all samples of
+        the batch the same numbers; both have ``randint`` and ``choice``.
+    """
+    return _shared[-1] if _shared else np.random
 
 
 @contextlib.contextmanager
-def seeded(seed: int, position: int) -> Iterator[None]:
+def seeded(seed: int, position: int, batch: int | None = None) -> Iterator[None]:
     """Seed the three global CPU generators for one sample, and give them back as they were afterwards.
 
     Args:
         seed: the run's seed; any integer.
         position: the sample's place in the stream, from 0.
+        batch: the number of its batch, for :func:`batch_draws`; None for samples that draw alone.
 
     Yields:
         Nothing.
@@ -38,9 +52,13 @@ def seeded(seed: int, position: int) -> Iterator[None]:
     random.seed(words[4:6].tobytes())
     # Not torch.manual_seed: that would also reseed the devices, which the training step draws from.
     torch.default_generator.manual_seed(int(words[6:].view(np.uint64)[0]))
+    if batch is not None:
+        _shared.append(np.random.RandomState([seed >> 32 & _MASK_32, seed & _MASK_32, batch & _MASK_32]))
     try:
         yield
     finally:
+        if batch is not None:
+            _shared.pop()
         np.random.set_state(before[0])
         random.setstate(before[1])
         torch.set_rng_state(before[2])

@@ -101,6 +101,29 @@ def test_images_of_a_batch_have_one_orientation(cfg: CfgNode) -> None:
         assert len({sample["width"] > sample["height"] for sample in batch}) == 1
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_one_size_a_batch(cfg: CfgNode, workers: int) -> None:
+    cfg.INPUT.CROP.ENABLED = False
+    cfg.INPUT.RANDOM_FLIP = "none"
+    cfg.INPUT.MIN_SIZE_TRAIN = (16, 40)
+    cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING = "range"
+    cfg.DATALOADER.NUM_WORKERS = workers
+    short = {}
+    for kind in ("ratio", "size"):
+        cfg.DATALOADER.SIZE_GROUPING = kind
+        batches = itertools.islice(build_detection_train_loader(cfg), 12)
+        short[kind] = [[min(sample["image"].shape[1:]) for sample in batch] for batch in batches]
+    assert all(one == other for one, other in short["size"])
+    assert len({one for one, _ in short["size"]}) > 6
+    assert sum(one != other for one, other in short["ratio"]) > 6
+
+
+def test_near_sizes_need_known_sizes(cfg: CfgNode, records: list[dict[str, Any]]) -> None:
+    cfg.DATALOADER.SIZE_GROUPING = "ratio"
+    with pytest.raises(ConfigValueError, match="SIZE_GROUPING 'ratio' needs dataset dicts that tell width"):
+        build_detection_train_loader(cfg, dataset=[{"file_name": "a"}] * 4, mapper=lambda record: record)
+
+
 def test_arguments_overrule_the_config(cfg: CfgNode, records: list[dict[str, Any]]) -> None:
     loader = build_detection_train_loader(
         cfg,

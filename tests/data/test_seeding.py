@@ -8,7 +8,7 @@ import random
 import numpy as np
 import torch
 
-from cardamage.data.seeding import seeded
+from cardamage.data.seeding import batch_draws, seeded
 
 
 def _draw() -> tuple[float, float, float]:
@@ -52,3 +52,18 @@ def test_places_are_independent() -> None:
     assert np.abs(values.mean(0) - 0.5).max() < 0.03
     neighbours = np.corrcoef(values[1:].T, values[:-1].T)
     assert np.abs(neighbours - np.eye(6)).max() < 0.1
+
+
+def test_samples_of_a_batch_draw_together() -> None:
+    drawn = {}
+    for seed in (-1, 0, 2**40):
+        for batch in (0, 1):
+            for place in (4, 5):
+                with seeded(seed, place, batch):
+                    alone = np.random.rand()
+                    drawn[seed, batch, place] = batch_draws().randint(10**9), batch_draws().choice([1.5, 2.5])
+                with seeded(seed, place):
+                    assert np.random.rand() == alone  # nothing else changes
+                    assert batch_draws() is np.random
+            assert drawn[seed, batch, 4] == drawn[seed, batch, 5]
+    assert len({value[0] for value in drawn.values()}) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
@@ -11,16 +12,24 @@ from torch.utils.data import Sampler
 
 from cardamage.utils import comm
 
-__all__ = ["GroupedBatchSampler", "PositionedBatchSampler", "SamplePosition", "group_stream"]
+__all__ = ["GroupedBatchSampler", "PositionedBatchSampler", "SamplePosition", "group_stream", "sort_stream"]
 
 Item = TypeVar("Item")
 
+# Batches sorted at a time.
+_WINDOW = 8
+
 
 class SamplePosition(NamedTuple):
-    """A dataset index and where in the whole job's stream it stands; the place seeds its augmentation."""
+    """A dataset index and where in the whole job's stream it stands; the place seeds its augmentation.
+
+    ``batch`` is the number of its batch, equal on all ranks, where samples of a batch draw something
+    together.
+    """
 
     item: int
     position: int
+    batch: int | None = None
 
 
 def group_stream(
@@ -50,6 +59,36 @@ def group_stream(
             # Before the batch is given: whoever stops here leaves no full group behind.
             group.clear()
             yield batch
+
+
+def sort_stream(
+    stream: Iterable[Item], key: Callable[[Item], float], batch_size: int, window: int, seed: int
+) -> Iterator[list[Item]]:
+    """Collect items into batches of near keys: those of some batches are sorted and dealt out anew.
+
+    Every item comes out once, no farther than a window from where it stood.
+
+    Args:
+        stream: any items, possibly without end.
+        key: what is near within a batch.
+        batch_size: items in a batch.
+        window: how many batches are sorted at a time.
+        seed: of the order in which a window's batches come out; with one seed, that of other ranks, too, so
+            that their batches are alike.
+
+    Yields:
+        Lists of ``batch_size`` items. The last items of a stream that don't fill a batch are dropped.
+    """
+    items = iter(stream)
+    for number in itertools.count():
+        taken = list(itertools.islice(items, window * batch_size))
+        count = len(taken) // batch_size
+        taken = sorted(taken[: count * batch_size], key=key)
+        order = np.random.default_rng((seed % 2**64, number)).permutation(count)
+        for place in (order * batch_size).tolist():
+            yield taken[place : place + batch_size]
+        if count < window:
+            return
 
 
 class GroupedBatchSampler(Sampler[list[int]]):
@@ -92,6 +131,9 @@ class PositionedBatchSampler(Sampler[list[SamplePosition]]):
         batch_size: int,
         *,
         group_ids: np.ndarray | None = None,
+        ratios: np.ndarray | None = None,
+        share_draws: bool = False,
+        seed: int = 0,
         drop_last: bool = True,
         start_batch: int = 0,
     ) -> None:
@@ -101,18 +143,29 @@ class PositionedBatchSampler(Sampler[list[SamplePosition]]):
             sampler: this rank's indices.
             batch_size: indices in a batch.
             group_ids: (N,) group numbers, to give batches of one group each; None for the sampler's order.
-            drop_last: drop the incomplete batch at the end; always so with groups.
+            ratios: (N,) height by width, to give batches of near ratios, in place of groups.
+            share_draws: number the batches, so that their samples can draw together.
+            seed: of the order of batches of near ratios, equal on all ranks.
+            drop_last: drop the incomplete batch at the end; always so with groups or ratios.
             start_batch: how many batches to leave out at the start.
         """
         self.sampler = sampler
         self.batch_size = batch_size
         self.group_ids = group_ids
+        self.ratios = ratios
+        self.share_draws = share_draws
+        self.seed = seed
         self.drop_last = drop_last
         self.start_batch = start_batch
         self._rank, self._world_size = comm.get_rank(), comm.get_world_size()
 
     def __iter__(self) -> Iterator[list[SamplePosition]]:
-        return itertools.islice(self._batches(), self.start_batch, None)
+        batches = self._numbered() if self.share_draws else self._batches()
+        return itertools.islice(batches, self.start_batch, None)
+
+    def _numbered(self) -> Iterator[list[SamplePosition]]:
+        for number, batch in enumerate(self._batches()):
+            yield [sample._replace(batch=number) for sample in batch]
 
     def _batches(self) -> Iterator[list[SamplePosition]]:
         places = itertools.count(self._rank, self._world_size)
@@ -120,6 +173,13 @@ class PositionedBatchSampler(Sampler[list[SamplePosition]]):
         if self.group_ids is not None:
             groups = self.group_ids.tolist()
             yield from group_stream(stream, lambda sample: groups[sample.item], self.batch_size)
+            return
+        if self.ratios is not None:
+            ratios = self.ratios.tolist()
+            # Few photos would meet themselves within a window.
+            window = min(_WINDOW, max(1, len(ratios) // (2 * self.batch_size * self._world_size)))
+            near = functools.partial(sort_stream, window=window, seed=self.seed)
+            yield from near(stream, lambda sample: ratios[sample.item], self.batch_size)
             return
         while batch := list(itertools.islice(stream, self.batch_size)):
             if len(batch) == self.batch_size or not self.drop_last:
@@ -134,5 +194,6 @@ class PositionedBatchSampler(Sampler[list[SamplePosition]]):
         if self.group_ids is not None:
             raise TypeError("The number of grouped batches isn't known beforehand.")
         samples = len(self.sampler)  # type: ignore[arg-type]
-        batches = samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
+        whole = self.drop_last or self.ratios is not None
+        batches = samples // self.batch_size if whole else -(-samples // self.batch_size)
         return max(0, batches - self.start_batch)

@@ -9,6 +9,7 @@ import numpy as np
 from fvcore.transforms.transform import NoOpTransform, Transform
 from PIL import Image
 
+from cardamage.data.seeding import batch_draws
 from cardamage.data.transforms.augmentation import Augmentation
 from cardamage.data.transforms.resize import ResizeTransform
 from cardamage.errors import ConfigValueError
@@ -128,10 +129,11 @@ class ResizeShortestEdge(Augmentation):
             The resize transform, or a no-op for length 0.
         """
         h, w = image.shape[:2]
+        draws = batch_draws()
         if self.is_range:
-            size = np.random.randint(self.short_edge_length[0], self.short_edge_length[1] + 1)
+            size = draws.randint(self.short_edge_length[0], self.short_edge_length[1] + 1)
         else:
-            size = np.random.choice(self.short_edge_length)
+            size = draws.choice(self.short_edge_length)
         if size == 0:
             return NoOpTransform()
         new_h, new_w = self.get_output_shape(h, w, int(size), self.max_size)
