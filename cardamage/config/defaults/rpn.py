@@ -52,4 +52,7 @@ def rpn() -> dict[str, Any]:
         "NMS_THRESH": 0.7,
         # -1: as many channels as the feature map has.
         "CONV_DIMS": [-1],
+        # Ours: train the head on the pixels of the sampled anchors alone. The same losses and gradients but
+        # for rounding, without the backward pass over whole feature maps, which is nearly all zeros.
+        "SAMPLED_GRADIENT": True,
     }

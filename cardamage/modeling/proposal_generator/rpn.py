@@ -24,6 +24,7 @@ from ..sampling import sample_batch, subsample_labels
 from .build import PROPOSAL_GENERATOR_REGISTRY
 from .proposal_utils import gather_boxes, select_proposals, top_of_levels
 from .rpn_head import RPN_HEAD_REGISTRY, StandardRPNHead, build_rpn_head
+from .sampled_head import can_predict_sampled, predict_sampled
 
 __all__ = ["RPN", "RPN_HEAD_REGISTRY", "AnchorSample", "StandardRPNHead", "build_rpn_head"]
 
@@ -71,6 +72,7 @@ class RPN(nn.Module):
         loss_weight: float | Mapping[str, float] = 1.0,
         box_reg_loss_type: str = "smooth_l1",
         smooth_l1_beta: float = 0.0,
+        sampled_gradient: bool = False,
     ) -> None:
         """Put the network together.
 
@@ -91,6 +93,8 @@ class RPN(nn.Module):
             loss_weight: a factor for both losses, or one each for ``loss_rpn_cls``, ``loss_rpn_loc``.
             box_reg_loss_type: see :func:`~cardamage.modeling.box_regression.box_regression_loss`.
             smooth_l1_beta: see there.
+            sampled_gradient: compute the losses from the pixels that the sampled anchors look at, so that
+                no gradient flows back through whole feature maps; see :mod:`.sampled_head`.
         """
         super().__init__()
         self.in_features = list(in_features)
@@ -111,6 +115,7 @@ class RPN(nn.Module):
         )
         self.box_reg_loss_type = box_reg_loss_type
         self.smooth_l1_beta = smooth_l1_beta
+        self.sampled_gradient = sampled_gradient
 
     @classmethod
     def from_config(cls, cfg: Any, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
@@ -136,6 +141,7 @@ class RPN(nn.Module):
             },
             "box_reg_loss_type": node.BBOX_REG_LOSS_TYPE,
             "smooth_l1_beta": node.SMOOTH_L1_BETA,
+            "sampled_gradient": node.SAMPLED_GRADIENT,
         }
 
     @batched
@@ -163,7 +169,9 @@ class RPN(nn.Module):
         """
         maps = [features[name] for name in self.in_features]
         anchors = self.anchor_generator(maps)
-        level_logits, level_deltas = self.rpn_head(maps)
+        sampled = self._learns_from_samples(sum(map(len, anchors)))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not sampled):
+            level_logits, level_deltas = self.rpn_head(maps)
         # (N, A, H, W) -> (N, H * W * A), the anchors' order.
         logits = [x.permute(0, 2, 3, 1).flatten(1) for x in level_logits]
         deltas = [x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4) for x in level_deltas]
@@ -171,13 +179,36 @@ class RPN(nn.Module):
         if self.training:
             if gt_instances is None:
                 raise ValueError('the RPN needs ground truth in training: "instances" in every input')
-            losses = self._train(anchors, logits, deltas, gt_instances)
+            if sampled:
+                losses = self._sampled_losses(anchors, maps, gt_instances)
+            else:
+                losses = self._train(anchors, logits, deltas, gt_instances)
         proposals = self.predict_proposals(anchors, logits, deltas, images.image_sizes)
         if losses and isinstance(proposals, ProposalBatch) and proposals.finite is not None:
             # So training stops where the losses are read, without waiting for the device here.
             spoiled = torch.full((), torch.nan, device=proposals.finite.device)
             losses["loss_rpn_cls"] = torch.where(proposals.finite, losses["loss_rpn_cls"], spoiled)
         return proposals, losses
+
+    def _has_own_losses(self) -> bool:
+        """Tell whether a subclass labels anchors or computes losses itself."""
+        own = (self.label_and_sample_anchors, self.losses, self._subsample_labels)
+        return not all(map(takes_batches, own))
+
+    def _learns_from_samples(self, num_anchors: int) -> bool:
+        """Tell whether the losses are computed from sampled anchors' pixels, apart from the proposals."""
+        if not (self.training and self.sampled_gradient) or self._has_own_losses():
+            return False
+        return can_predict_sampled(self.rpn_head, min(self.batch_size_per_image, num_anchors), num_anchors)
+
+    def _sampled_losses(
+        self, anchors: Sequence[Boxes], maps: Sequence[torch.Tensor], gt_instances: Sequence[Instances]
+    ) -> dict[str, torch.Tensor]:
+        """Compute the losses from the maps' pixels around the sampled anchors."""
+        sample = self._sample_anchors(anchors, TargetBatch.of(gt_instances, maps[0].device))
+        head: Any = self.rpn_head
+        logits, deltas = predict_sampled(head, maps, sample.index)
+        return self._losses_of(anchors, logits, deltas, sample)
 
     def _train(
         self,
@@ -187,8 +218,7 @@ class RPN(nn.Module):
         gt_instances: Sequence[Instances],
     ) -> dict[str, torch.Tensor]:
         """Compute the losses, by a subclass's own methods if it has any."""
-        own = (self.label_and_sample_anchors, self.losses, self._subsample_labels)
-        if not all(map(takes_batches, own)):
+        if self._has_own_losses():
             labels, boxes = self.label_and_sample_anchors(anchors, as_list(gt_instances))
             return self.losses(anchors, logits, labels, deltas, boxes)
         truth = TargetBatch.of(gt_instances, logits[0].device)
@@ -280,19 +310,27 @@ class RPN(nn.Module):
         deltas: Sequence[torch.Tensor],
         sample: AnchorSample,
     ) -> dict[str, torch.Tensor]:
-        """Compute the losses of a sample, and log how many anchors it has."""
+        """Compute the losses of a sample from the predictions for all anchors."""
+        chosen = torch.cat(list(logits), dim=1).gather(1, sample.index)
+        return self._losses_of(
+            anchors, chosen, gather_boxes(torch.cat(list(deltas), dim=1), sample.index), sample
+        )
+
+    def _losses_of(
+        self, anchors: Sequence[Boxes], logits: torch.Tensor, deltas: torch.Tensor, sample: AnchorSample
+    ) -> dict[str, torch.Tensor]:
+        """Compute the losses of a sample's (N, S) logits and (N, S, 4) offsets, and log its size."""
         num_images = len(sample.index)
         negative = sample.valid & ~sample.positive
         storage = get_event_storage()
         storage.put_scalar("rpn/num_pos_anchors", sample.positive.sum().float() / num_images)
         storage.put_scalar("rpn/num_neg_anchors", negative.sum().float() / num_images)
-        chosen = torch.cat(list(logits), dim=1).gather(1, sample.index).float()
-        cls = F.binary_cross_entropy_with_logits(chosen, sample.positive.float(), reduction="none")
+        cls = F.binary_cross_entropy_with_logits(logits.float(), sample.positive.float(), reduction="none")
         cls_sum = torch.where(sample.valid, cls, torch.zeros_like(cls)).sum()
         loc_sum = box_regression_loss(
             self.box2box_transform,
             torch.cat([a.tensor for a in anchors])[sample.index],
-            gather_boxes(torch.cat(list(deltas), dim=1), sample.index),
+            deltas,
             sample.gt_boxes,
             sample.positive,
             self.box_reg_loss_type,
