@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from cardamage.errors import ConfigValueError
 from cardamage.modeling import ROI_HEADS_REGISTRY, StandardROIHeads, build_model
 from cardamage.modeling.batch import force_fixed_shapes
 from cardamage.structures import Boxes, Instances, RLEMasks
@@ -225,6 +226,28 @@ def test_padding_is_zero_after_normalization(tiny_cfg: Make, sample: Make) -> No
         mean = torch.tensor([103.530, 116.280, 123.675], dtype=torch.float64)[:, None, None]
         expected[:, :height, :width] = one["image"].double() - mean
         torch.testing.assert_close(image.double(), expected, rtol=1e-6, atol=1e-4)
+
+
+def test_colors_are_changed_where_something_is_learned(tiny_cfg: Make, sample: Make) -> None:
+    options = {"INPUT.COLOR.PROBABILITY": 1.0, "INPUT.COLOR.BRIGHTNESS": (0.5, 0.5), "INPUT.FORMAT": "RGB"}
+    rest = {f"INPUT.COLOR.{name}": (1.0, 1.0) for name in ("CONTRAST", "SATURATION")}
+    changing = build_model(tiny_cfg(**options, **rest, **{"INPUT.COLOR.HUE": (0.0, 0.0)}))
+    plain = build_model(tiny_cfg())
+    batch = [sample(0), sample(1, size=(64, 64))]
+    wanted = plain.preprocess_image([{"image": x["image"] * 0.5} for x in batch]).tensor
+    torch.testing.assert_close(changing.preprocess_image(batch).tensor, wanted)
+    with torch.no_grad():
+        assert torch.equal(changing.preprocess_image(batch).tensor, plain.preprocess_image(batch).tensor)
+    changing.eval()
+    assert torch.equal(changing.preprocess_image(batch).tensor, plain.preprocess_image(batch).tensor)
+    assert changing.state_dict().keys() == plain.state_dict().keys()
+    assert build_model(tiny_cfg(**{"INPUT.COLOR.PROBABILITY": 0.5})).color_jitter.reverse
+
+
+def test_colors_of_four_channels_are_refused(tiny_cfg: Make) -> None:
+    options = {"MODEL.PIXEL_MEAN": [1.0] * 4, "MODEL.PIXEL_STD": [1.0] * 4}
+    with pytest.raises(ConfigValueError, match="three channels, which .* set INPUT.COLOR.PROBABILITY to 0"):
+        build_model(tiny_cfg(**options, **{"INPUT.COLOR.PROBABILITY": 0.5}))
 
 
 @pytest.mark.parametrize("fixed", [False, True])

@@ -7,7 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from cardamage.errors import ConfigValueError
+from cardamage.layers.color import ColorJitter
 from cardamage.modeling.registry import Registry
+
+from .preprocessing import ImageModel
 
 __all__ = ["META_ARCH_REGISTRY", "build_model"]
 
@@ -23,9 +27,28 @@ def build_model(cfg: Any) -> nn.Module:
 
     Returns:
         The model on ``cfg.MODEL.DEVICE``, in training mode.
+
+    Raises:
+        ConfigValueError: if colors are to be changed by a model that can't.
     """
     model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
+    _set_color_jitter(model, cfg)
     model.to(torch.device(cfg.MODEL.DEVICE))
     if cfg.MODEL.CHANNELS_LAST:
         model.to(memory_format=torch.channels_last)
     return model
+
+
+def _set_color_jitter(model: nn.Module, cfg: Any) -> None:
+    """Have the model change its pictures' colors in training, as INPUT.COLOR says."""
+    color = cfg.INPUT.COLOR
+    if color.PROBABILITY == 0:
+        return
+    if not isinstance(model, ImageModel) or len(cfg.MODEL.PIXEL_MEAN) != 3:
+        raise ConfigValueError(
+            f"INPUT.COLOR needs a model of cardamage's own on pictures of three channels, which "
+            f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} with MODEL.PIXEL_MEAN "
+            f"{list(cfg.MODEL.PIXEL_MEAN)} isn't: set INPUT.COLOR.PROBABILITY to 0."
+        )
+    ranges = (color.BRIGHTNESS, color.CONTRAST, color.SATURATION, color.HUE)
+    model.color_jitter = ColorJitter(color.PROBABILITY, *ranges, reverse=cfg.INPUT.FORMAT == "BGR")

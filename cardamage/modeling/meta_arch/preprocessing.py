@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cardamage.layers.color import ColorJitter
 from cardamage.structures import ImageList
 from cardamage.utils.compiling import Compiler, compiling, region
 
@@ -40,12 +41,14 @@ class ImageModel(nn.Module):
     Attributes:
         train_compiler: compiles parts of the model in training; None, as it is made, for plain torch.
         test_compiler: the same for inference.
+        color_jitter: changes the colors of the pictures that gradients are computed for; None for no change.
     """
 
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor
     train_compiler: Compiler | None = None
     test_compiler: Compiler | None = None
+    color_jitter: ColorJitter | None = None
 
     def __init__(
         self,
@@ -101,6 +104,8 @@ class ImageModel(nn.Module):
         sizes: torch.Tensor | None = None
         if any(size != padded for size in images.image_sizes):
             sizes = self._move_to_current_device(torch.tensor(images.image_sizes))
+        if self.color_jitter is not None and self.training and torch.is_grad_enabled():
+            batch = self.color_jitter(batch, sizes)
         batch = _normalize(batch, self.pixel_mean, self.pixel_std, sizes, self.channels_last)
         return ImageList(batch, images.image_sizes)
 
