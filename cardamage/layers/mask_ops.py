@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -10,10 +11,11 @@ import torch
 from cardamage.structures import Boxes, RLEMasks
 
 from .mask_ops_old import pad_masks, paste_mask_in_image_old, scale_boxes
-from .mask_runs import join_runs, positions_of_changes, rle_from_positions, window_positions
-from .mask_sampling import Window, paste_windows, sample_batch, sample_window
+from .mask_runs import encode_positions, positions_of_changes, window_positions
+from .mask_sampling import WindowSampler, sample_batch
 
 __all__ = [
+    "encode_pasted_batch",
     "encode_pasted_masks",
     "pad_masks",
     "paste_mask_in_image_old",
@@ -47,10 +49,11 @@ def paste_masks_in_image(
     dtype = torch.bool if threshold >= 0 else torch.uint8
     image = torch.zeros(len(masks), height, width, dtype=dtype, device=masks.device)
     if masks.device.type == "cpu":
-        for number, window in enumerate(paste_windows(boxes, height, width)):
-            part = image[number, window.y0 : window.y1, window.x0 : window.x1]
-            for columns, values in sample_window(masks[number], boxes[number], window, threshold):
-                part[:, columns] = _cut(values, threshold).t()
+        sampler = WindowSampler(masks, boxes, height, width, threshold)
+        for number, window in enumerate(sampler.windows):
+            for columns, values in sampler.sample(number):
+                part = values if threshold >= 0 else _cut(values, threshold)
+                image[number, window.y0 : window.y1, columns] = part.t()
         return image
     for chunk, values in _batches(masks, boxes, height, width):
         image[chunk] = _cut(values, threshold).transpose(1, 2)
@@ -74,20 +77,40 @@ def encode_pasted_masks(
     Raises:
         ValueError: masks are not square, or not as many as boxes, or the threshold is below 0.
     """
-    boxes = _check(masks, boxes)
+    return encode_pasted_batch([masks], [boxes], [image_shape], threshold)[0]
+
+
+def encode_pasted_batch(
+    masks: Sequence[torch.Tensor],
+    boxes: Sequence[Boxes | torch.Tensor],
+    image_shapes: Sequence[tuple[int, int]],
+    threshold: float = 0.5,
+) -> list[RLEMasks]:
+    """Do :func:`encode_pasted_masks` for several images at once.
+
+    Args:
+        masks: per image (R, M, M) probabilities.
+        boxes: per image R boxes, x0, y0, x1, y1 in pixels.
+        image_shapes: (height, width) of every image.
+        threshold: pixels at least this probable are inside, from 0.
+
+    Returns:
+        The run lengths of every image's masks, on the CPU.
+
+    Raises:
+        ValueError: masks are not square, or not as many as boxes, or the threshold is below 0.
+    """
+    checked = [_check(*pair) for pair in zip(masks, boxes, strict=True)]
     if threshold < 0:
         raise ValueError(f"Masks can only be encoded at a threshold from 0, got {threshold}.")
-    height, width = image_shape
-    rles = []
-    if masks.device.type == "cpu":
-        for number, window in enumerate(paste_windows(boxes, height, width)):
-            positions = _window_positions(masks[number], boxes[number], window, threshold, height, width)
-            rles.append(rle_from_positions(positions, height, width))
-        return RLEMasks(rles, (height, width))
-    for _, values in _batches(masks, boxes, height, width):
-        for positions in positions_of_changes(_cut(values, threshold)):
-            rles.append(rle_from_positions(positions, height, width))
-    return RLEMasks(rles, (height, width))
+    positions: list[np.ndarray] = []
+    for probs, tensor, (height, width) in zip(masks, checked, image_shapes, strict=True):
+        find = _positions_in_windows if probs.device.type == "cpu" else _positions_in_images
+        positions += find(probs, tensor, height, width, threshold)
+    sizes = [size for probs, size in zip(masks, image_shapes, strict=True) for _ in range(len(probs))]
+    rles = iter(encode_positions(positions, sizes))
+    pairs = zip(masks, image_shapes, strict=True)
+    return [RLEMasks(list(islice(rles, len(probs))), size) for probs, size in pairs]
 
 
 def _check(masks: torch.Tensor, boxes: Boxes | torch.Tensor) -> torch.Tensor:
@@ -103,14 +126,28 @@ def _cut(values: torch.Tensor, threshold: float) -> torch.Tensor:
     return values >= threshold if threshold >= 0 else (values * 255).to(torch.uint8)
 
 
-def _window_positions(
-    mask: torch.Tensor, box: torch.Tensor, window: Window, threshold: float, height: int, width: int
-) -> np.ndarray:
-    parts = [np.zeros(0, dtype=np.int64)]
-    for columns, values in sample_window(mask, box, window, threshold):
-        inside = _cut(values, threshold).numpy()
-        parts.append(window_positions(inside, window.x0 + columns.start, window.y0, height))
-    return join_runs(np.concatenate(parts), height * width)
+def _positions_in_windows(
+    masks: torch.Tensor, boxes: torch.Tensor, height: int, width: int, threshold: float
+) -> list[np.ndarray]:
+    """Find the changes of every mask, on the CPU."""
+    sampler = WindowSampler(masks, boxes, height, width, threshold)
+    found = []
+    for number, window in enumerate(sampler.windows):
+        parts = [np.zeros(0, dtype=np.int64)]
+        for columns, inside in sampler.sample(number):
+            parts.append(window_positions(inside.numpy(), columns.start, window.y0, height))
+        found.append(np.concatenate(parts))
+    return found
+
+
+def _positions_in_images(
+    masks: torch.Tensor, boxes: torch.Tensor, height: int, width: int, threshold: float
+) -> list[np.ndarray]:
+    """Find the changes of every mask, on any device; the host waits for it."""
+    found: list[np.ndarray] = []
+    for _, values in _batches(masks, boxes, height, width):
+        found += positions_of_changes(_cut(values, threshold))
+    return found
 
 
 def _batches(

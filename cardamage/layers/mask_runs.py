@@ -1,29 +1,113 @@
-"""COCO run lengths from where a mask changes along its columns."""
+"""COCO run lengths from where masks change along their columns."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pycocotools.mask as mask_util
 import torch
 from torch.nn import functional as F
 
+__all__ = ["encode_positions", "positions_of_changes", "rles_from_positions", "window_positions"]
 
-def rle_from_positions(positions: np.ndarray, height: int, width: int) -> dict[str, Any]:
-    """Encode a mask given by its changes.
+# A number is written five bits a character, from "0" on; a sixth bit tells that more follow.
+_BITS = 5
+_MORE = 1 << _BITS
+_FIRST = ord("0")
+
+
+def rles_from_positions(
+    positions: np.ndarray, counts: np.ndarray, sizes: Sequence[tuple[int, int]]
+) -> list[dict[str, Any]]:
+    """Encode masks given by their changes, all at once.
 
     Args:
-        positions: increasing flat places ``x * height + y``, before height * width, at which the mask turns
-            on, off, on, ...
-        height: of the mask.
-        width: of the mask.
+        positions: of one mask after another, the increasing flat places ``x * height + y``, before
+            height * width, at which it turns on, off, on, ...
+        counts: how many of these every mask has.
+        sizes: every mask's (height, width).
 
     Returns:
-        ``{"size": [height, width], "counts": bytes}``, as ``pycocotools.mask.encode`` writes.
+        For every mask ``{"size": [height, width], "counts": bytes}``, as ``pycocotools.mask.encode`` writes.
     """
-    counts = np.diff(positions, prepend=0, append=height * width)
-    return mask_util.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    if len(sizes) == 0:
+        return []
+    counts = np.asarray(counts, dtype=np.int64)
+    numbers = _numbers(positions, counts, np.array([h * w for h, w in sizes], dtype=np.int64))
+    text, lengths = _characters(numbers)
+    ends = lengths.cumsum()[(counts + 1).cumsum() - 1].tolist()
+    starts = [0, *ends[:-1]]
+    parts = zip(sizes, starts, ends, strict=True)
+    return [{"size": [int(h), int(w)], "counts": text[start:end]} for (h, w), start, end in parts]
+
+
+def _numbers(positions: np.ndarray, counts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return all masks' run lengths, from the fourth of a mask on as differences to the last but one."""
+    # Of every mask: the start, the changes, the end.
+    bounds = np.zeros(len(positions) + 2 * len(counts), dtype=np.int64)
+    last = (counts + 2).cumsum() - 1
+    first = last - counts - 1
+    inner = np.ones(len(bounds), dtype=bool)
+    inner[first] = inner[last] = False
+    bounds[inner] = positions
+    bounds[last] = ends
+    runs = np.delete(np.diff(bounds), last[:-1])
+    place = np.arange(len(runs)) - (first - np.arange(len(first))).repeat(counts + 1)
+    numbers = runs.copy()
+    numbers[2:] -= np.where(place[2:] > 2, runs[:-2], 0)
+    return numbers
+
+
+def _characters(numbers: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """Write signed numbers in as few groups of bits as hold them; return the text and each one's length."""
+    # The sign needs a bit, too; a negative number needs as many as the one below its absolute value.
+    magnitude = np.where(numbers < 0, ~numbers, numbers)
+    longest = int(magnitude.max(initial=0)).bit_length() // _BITS + 1
+    limits = np.int64(1) << (_BITS * np.arange(1, longest) - 1)
+    lengths = np.searchsorted(limits, magnitude, side="right") + 1
+    groups = np.arange(longest)
+    characters = (numbers[:, None] >> (_BITS * groups)) & (_MORE - 1)
+    characters += np.where(groups < lengths[:, None] - 1, _MORE, 0) + _FIRST
+    return characters[groups < lengths[:, None]].astype(np.uint8).tobytes(), lengths
+
+
+def encode_positions(
+    positions: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]
+) -> list[dict[str, Any]]:
+    """Encode masks given by changes that may undo each other.
+
+    Args:
+        positions: every mask's changes, as :func:`window_positions` finds them.
+        sizes: every mask's (height, width).
+
+    Returns:
+        As :func:`rles_from_positions`.
+    """
+    if len(sizes) == 0:
+        return []
+    places = np.concatenate(positions)
+    owner = np.arange(len(sizes)).repeat([len(part) for part in positions])
+    ends = np.array([h * w for h, w in sizes], dtype=np.int64)
+    return rles_from_positions(*_join_runs(places, owner, ends), sizes)
+
+
+def _join_runs(positions: np.ndarray, owner: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Drop changes that undo each other (at a column's bottom and the next one's top) or lie at the end.
+
+    Args:
+        positions: the flat places of one mask after another, in pairs of on and off.
+        owner: which mask each is of, ascending.
+        ends: every mask's height * width.
+
+    Returns:
+        The places that remain, and how many every mask has.
+    """
+    same = (positions[1:] == positions[:-1]) & (owner[1:] == owner[:-1])
+    keep = positions < ends[owner]
+    keep[1:] &= ~same
+    keep[:-1] &= ~same
+    return positions[keep], np.bincount(owner[keep], minlength=len(ends))
 
 
 def window_positions(inside: np.ndarray, x0: int, y0: int, height: int) -> np.ndarray:
@@ -44,15 +128,6 @@ def window_positions(inside: np.ndarray, x0: int, y0: int, height: int) -> np.nd
     padded[:, 1:-1] = inside
     column, row = np.divmod(np.flatnonzero(padded[:, 1:] != padded[:, :-1]), rows + 1)
     return (column + x0) * height + (row + y0)
-
-
-def join_runs(positions: np.ndarray, end: int) -> np.ndarray:
-    """Drop changes that undo each other (at a column's bottom and the next one's top) or lie at the end."""
-    same = positions[1:] == positions[:-1]
-    keep = positions < end
-    keep[1:] &= ~same
-    keep[:-1] &= ~same
-    return positions[keep]
 
 
 def positions_of_changes(inside: torch.Tensor) -> list[np.ndarray]:

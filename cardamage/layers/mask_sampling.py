@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -43,6 +44,10 @@ class _Axis:
     index: torch.Tensor
     weight: torch.Tensor
 
+    def part(self, masks: slice, pixels: slice) -> _Axis:
+        """Return some masks' pixels."""
+        return _Axis(*(values[masks, pixels] for values in (self.place, self.index, self.weight)))
+
 
 def paste_windows(boxes: torch.Tensor, height: int, width: int) -> list[Window]:
     """Return, for boxes (R, 4), the pixels in or within one pixel of each; the host waits for the device."""
@@ -52,28 +57,44 @@ def paste_windows(boxes: torch.Tensor, height: int, width: int) -> list[Window]:
     return [Window(*row) for row in torch.minimum(edges, limit).to(torch.int64).tolist()]
 
 
-def sample_window(
-    mask: torch.Tensor, box: torch.Tensor, window: Window, threshold: float
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Sample one mask (M, M) in the window of its box (4,), some columns at a time.
+class WindowSampler:
+    """Samples masks on the CPU, each in the window of its box.
 
-    Values near the threshold are exactly ``grid_sample``'s; the others are as close as float32 lets them.
-
-    Yields:
-        The columns, counted from the window's left edge, and their values (columns, rows).
+    What is cut at a threshold is exactly what ``grid_sample`` gives; grey values are as close as float32 lets
+    them.
     """
-    mask = mask.to(torch.float32)
-    rows = _axis(window.y0, window.y1, box[None, 1], box[None, 3], len(mask))
-    columns = _axis(window.x0, window.x1, box[None, 0], box[None, 2], len(mask))
-    stretched = _stretch(mask[None], rows)
-    height, width = window.y1 - window.y0, window.x1 - window.x0
-    step = max(1, _CHUNK_PIXELS // max(height, 1))
-    for start in range(0, width if height > 0 else 0, step):
-        part = slice(start, min(start + step, width))
-        values = _mix(stretched, columns.index[:, part], columns.weight[:, part])[0]
-        if threshold >= 0:
-            _settle_doubts(values, mask, columns.place[0, part], rows.place[0], threshold)
-        yield part, values
+
+    def __init__(
+        self, masks: torch.Tensor, boxes: torch.Tensor, height: int, width: int, threshold: float
+    ) -> None:
+        """Prepare to sample masks (R, M, M) with boxes (R, 4) in an image, cut at a threshold from 0."""
+        self.windows = paste_windows(boxes, height, width)
+        self._masks = masks.to(torch.float32)
+        self._rows = _axis(0, height, boxes[:, 1], boxes[:, 3], masks.shape[-1])
+        self._columns = _axis(0, width, boxes[:, 0], boxes[:, 2], masks.shape[-1])
+        self._threshold = threshold
+
+    def sample(self, number: int) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Sample one mask, some columns at a time.
+
+        Yields:
+            The columns in the image, and of these and the window's rows (columns, rows): bool, whether they
+            are inside, or for a threshold below 0 float32 values.
+        """
+        window, one = self.windows[number], slice(number, number + 1)
+        rows = self._rows.part(one, slice(window.y0, window.y1))
+        stretched = _stretch(self._masks[one], rows)[0]
+        step = max(1, _CHUNK_PIXELS // max(window.y1 - window.y0, 1))
+        for start in range(window.x0, window.x1 if window.y1 > window.y0 else 0, step):
+            part = slice(start, min(start + step, window.x1))
+            columns = self._columns.part(one, part)
+            lower, weight = columns.index[0], columns.weight[0, :, None]
+            # Whole rows are copied at once; a gather would look up every element.
+            values = stretched.index_select(0, lower).lerp_(stretched.index_select(0, lower + 1), weight)
+            if self._threshold < 0:
+                yield part, values
+            else:
+                yield part, _cut_exactly(values, self._masks[number], columns, rows, self._threshold)
 
 
 def sample_batch(masks: torch.Tensor, boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -117,9 +138,6 @@ def _mix(stretched: torch.Tensor, index: torch.Tensor, weight: torch.Tensor) -> 
 
 
 def _pick(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    if len(table) == 1:
-        # Whole rows are copied at once; a gather would look up every element.
-        return table[0].index_select(0, index[0])[None]
     return table.gather(1, index[:, :, None].expand(-1, -1, table.shape[2]))
 
 
@@ -128,13 +146,18 @@ def _within(length: int, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
     return (pixels >= low.floor()[:, None] - 1) & (pixels < high.ceil()[:, None] + 1)
 
 
-def _settle_doubts(
-    values: torch.Tensor, mask: torch.Tensor, x: torch.Tensor, y: torch.Tensor, threshold: float
-) -> None:
-    """Replace, in (columns, rows) values, those so near the threshold that rounding decides."""
-    doubtful = (values >= threshold - _DOUBT) & (values < threshold + _DOUBT)
-    column, row = doubtful.nonzero(as_tuple=True)
-    if len(column) == 0:
-        return
-    grid = torch.stack((x[column], y[row]), dim=1)[None, None]
-    values[column, row] = F.grid_sample(mask[None, None], grid, align_corners=False)[0, 0, 0]
+def _cut_exactly(
+    values: torch.Tensor, mask: torch.Tensor, columns: _Axis, rows: _Axis, threshold: float
+) -> torch.Tensor:
+    """Cut (columns, rows) values; those so near the threshold that rounding decides are sampled again."""
+    inside = values >= threshold + _DOUBT
+    doubtful = (values >= threshold - _DOUBT).bitwise_xor_(inside)
+    # Much faster than torch's where little is found.
+    places = torch.from_numpy(np.flatnonzero(doubtful.numpy()))
+    if len(places):
+        column = places.div(values.shape[1], rounding_mode="floor")
+        row = places - column * values.shape[1]
+        grid = torch.stack((columns.place[0, column], rows.place[0, row]), dim=1)[None, None]
+        again = F.grid_sample(mask[None, None], grid, align_corners=False)[0, 0, 0]
+        inside.view(-1)[places] = again >= threshold
+    return inside

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .batch import ProposalBatch, TargetBatch
+from .detections import DetectionBatch
 
 __all__ = ["as_list", "batched", "call", "regions_stay_apart", "takes_batches"]
 
@@ -34,7 +35,7 @@ def takes_batches(part: Any) -> bool:
 
 def as_list(value: Any) -> Any:
     """Return the list of instances a padded batch stands for, and anything else as it is."""
-    return list(value) if isinstance(value, (ProposalBatch, TargetBatch)) else value
+    return list(value) if isinstance(value, (ProposalBatch, TargetBatch, DetectionBatch)) else value
 
 
 def call(part: Callable[..., Any], *args: Any) -> Any:

@@ -115,8 +115,7 @@ def test_many_at_once_equal_one_by_one(seed: int, monkeypatch: pytest.MonkeyPatc
     expected = paste_masks_in_image(masks, boxes, shape).transpose(1, 2)
     assert not ((inside != expected) & ((values - 0.5).abs() > 1e-5)).any()
     changes = mask_ops.positions_of_changes(inside)
-    rles = [mask_ops.rle_from_positions(positions, *shape) for positions in changes]
-    assert rles == _encode(inside.transpose(1, 2))
+    assert mask_ops.encode_positions(changes, [shape] * len(masks)) == _encode(inside.transpose(1, 2))
 
 
 def test_columns_may_be_sampled_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

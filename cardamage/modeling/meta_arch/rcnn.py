@@ -16,7 +16,8 @@ from cardamage.utils.events import get_event_storage
 from ..backbone import Backbone, build_backbone
 from ..batch import TargetBatch
 from ..custom import call
-from ..postprocessing import detector_postprocess
+from ..detections import DetectionBatch
+from ..postprocessing import detector_postprocess, postprocess_batch
 from ..proposal_generator import build_proposal_generator
 from ..roi_heads import build_roi_heads
 from .build import META_ARCH_REGISTRY
@@ -38,7 +39,7 @@ def _ground_truth(batched_inputs: Inputs, device: torch.device) -> TargetBatch |
 
 def _output_size(one_input: Mapping[str, Any], image_size: tuple[int, int]) -> tuple[int, int]:
     """The size results are asked for: the photo's where it is told, else the image's."""
-    return one_input.get("height", image_size[0]), one_input.get("width", image_size[1])
+    return int(one_input.get("height", image_size[0])), int(one_input.get("width", image_size[1]))
 
 
 @META_ARCH_REGISTRY.register()
@@ -183,6 +184,10 @@ class GeneralizedRCNN(ImageModel):
         mask_output: str = "bitmask",
     ) -> list[dict[str, Instances]]:
         """Scale every image's detections to the size asked for."""
+        if isinstance(instances, DetectionBatch):
+            sizes = [_output_size(x, size) for x, size in zip(batched_inputs, image_sizes, strict=True)]
+            found = postprocess_batch(instances, sizes, mask_output=mask_output)
+            return [{"instances": one} for one in found]
         processed = []
         for result, one_input, image_size in zip(instances, batched_inputs, image_sizes, strict=True):
             height, width = _output_size(one_input, image_size)

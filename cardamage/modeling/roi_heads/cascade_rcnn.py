@@ -22,7 +22,7 @@ from ..matcher import Matcher
 from ..proposal_generator.proposal_utils import gather_boxes
 from .base import ROI_HEADS_REGISTRY, common_channels, make_pooler, pool_regions
 from .box_head import build_box_head
-from .detection import detect_rows, predicted_boxes, predicted_probs
+from .detection import detections_of, predicted_boxes, predicted_probs
 from .fast_rcnn import FastRCNNOutputLayers
 from .roi_heads import Features, StandardROIHeads
 
@@ -202,13 +202,13 @@ class CascadeROIHeads(StandardROIHeads):
             losses.update({f"{name}_stage{stage}": loss for name, loss in stage_losses.items()})
         return losses
 
-    def _detect(self, outputs: Sequence[tuple[Any, ProposalBatch]]) -> list[Instances]:
+    def _detect(self, outputs: Sequence[tuple[Any, ProposalBatch]]) -> Sequence[Instances]:
         """Choose detections by the stages' mean scores, with the last stage's boxes."""
         pairs = zip(self.box_predictor, outputs, strict=True)
         scores = [predicted_probs(predictor, *output) for predictor, output in pairs]
         mean = torch.stack(scores).sum(dim=0) * (1.0 / self.num_cascade_stages)
         last, (predictions, batch) = self.box_predictor[-1], outputs[-1]
-        return detect_rows(last, predicted_boxes(last, predictions, batch), mean, batch)[0]
+        return detections_of(last, predicted_boxes(last, predictions, batch), mean, batch)
 
 
 def _check_config(cfg: Any) -> None:

@@ -7,20 +7,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from cardamage.errors import ConfigValueError
-from cardamage.layers import batched_nms, batched_soft_nms
+from cardamage.layers import batched_nms, batched_soft_nms, greedy_keep, soft_nms_scores
 from cardamage.structures import Boxes, Instances
 
-from ..batch import ProposalBatch, size_tensor
-from ..custom import as_list, takes_batches
+from ..batch import ProposalBatch, RoiRows, size_tensor
+from ..custom import as_list, call, regions_stay_apart, takes_batches
+from ..detections import DetectionBatch
+from .batched_detection import detect_batch
 
 __all__ = [
     "Suppression",
     "detect",
     "detect_rows",
+    "detected_regions",
+    "detections_of",
     "fast_rcnn_inference",
     "fast_rcnn_inference_single_image",
+    "infer",
     "predicted_boxes",
     "predicted_probs",
 ]
@@ -67,19 +73,42 @@ class Suppression:
         if self.kind == "hard":
             kept = batched_nms(boxes, scores, classes, self.nms_thresh)
             return kept, scores[kept]
+        return batched_soft_nms(boxes, scores, classes, **self._soft_options())
+
+    def on_groups(
+        self, boxes: torch.Tensor, scores: torch.Tensor, alive: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Thin out the boxes of many groups by themselves.
+
+        Args:
+            boxes: (..., M, 4) XYXY, the best of a group first.
+            scores: (..., M) float32.
+            alive: (..., M) bool; other boxes count for nothing.
+
+        Returns:
+            The (..., M) scores after it, and (..., M) bool: which boxes stay.
+
+        Raises:
+            ConfigValueError: an unknown kind.
+        """
+        if self.kind == "hard":
+            return scores, greedy_keep(boxes, alive, self.nms_thresh)
+        options = self._soft_options()
+        flat = boxes.flatten(0, -3), scores.flatten(0, -2), alive.flatten(0, -2)
+        faded = soft_nms_scores(*flat, **options).view_as(scores)
+        return faded, (faded > 0) & (faded >= self.soft_score_thresh)
+
+    def _soft_options(self) -> dict[str, Any]:
         if self.kind not in ("soft_linear", "soft_gaussian"):
             raise ConfigValueError(
                 f'MODEL.ROI_HEADS.NMS_TYPE is "{self.kind}", but must be hard, soft_linear or soft_gaussian'
             )
-        return batched_soft_nms(
-            boxes,
-            scores,
-            classes,
-            method=self.kind.removeprefix("soft_"),
-            sigma=self.sigma,
-            iou_threshold=self.nms_thresh,
-            score_threshold=self.soft_score_thresh,
-        )
+        return {
+            "method": self.kind.removeprefix("soft_"),
+            "sigma": self.sigma,
+            "iou_threshold": self.nms_thresh,
+            "score_threshold": self.soft_score_thresh,
+        }
 
 
 def detect(
@@ -146,19 +175,90 @@ def predicted_probs(predictor: Any, predictions: Any, batch: ProposalBatch) -> t
 def detect_rows(
     predictor: Any, boxes: torch.Tensor, probs: torch.Tensor, batch: ProposalBatch
 ) -> tuple[list[Instances], list[torch.Tensor]]:
-    """Choose the detections from the rows' boxes and probabilities, by a predictor's thresholds."""
+    """Choose the detections from the rows' boxes and probabilities, by a predictor's thresholds.
+
+    Args:
+        predictor: a :class:`~.fast_rcnn.FastRCNNOutputLayers`, or of its interface.
+        boxes: (M, K * 4) or (M, 4).
+        probs: (M, K + 1).
+        batch: the proposals whose rows these are.
+
+    Returns:
+        As :func:`detect`.
+    """
+    if _has_places(predictor, batch):
+        found = _detect_places(predictor, boxes, probs, batch)
+        return found.instances(), found.sources()
     rows = batch.rows()
     if batch.fixed:
         # Not finite, so never a detection.
         probs = probs.masked_fill(~rows.valid[:, None], -torch.inf)
-    suppression = getattr(predictor, "suppression", Suppression())
     return detect(
         boxes,
         probs,
         rows.image,
         batch.image_sizes,
         predictor.test_score_thresh,
-        replace(suppression, nms_thresh=predictor.test_nms_thresh),
+        _suppression(predictor),
+        predictor.test_topk_per_image,
+    )
+
+
+def detections_of(
+    predictor: Any, boxes: torch.Tensor, probs: torch.Tensor, batch: ProposalBatch
+) -> Sequence[Instances]:
+    """Choose the detections as :func:`detect_rows`; of fixed shapes, without waiting for the device."""
+    if _has_places(predictor, batch):
+        return _detect_places(predictor, boxes, probs, batch)
+    return detect_rows(predictor, boxes, probs, batch)[0]
+
+
+def infer(predictor: Any, predictions: Any, batch: ProposalBatch) -> Sequence[Instances]:
+    """Choose the detections by a predictor's own ``inference`` if it has one."""
+    if takes_batches(predictor.inference):
+        return predictor.detections(predictions, batch)
+    return call(predictor.inference, predictions, batch)[0]
+
+
+def detected_regions(
+    instances: Sequence[Instances], parts: Sequence[nn.Module]
+) -> tuple[Sequence[Instances], RoiRows | list[Boxes]]:
+    """Return detections, and the regions that masks are computed for.
+
+    Args:
+        instances: the detections of N images.
+        parts: the modules that compute the masks.
+
+    Returns:
+        The detections as the modules take them, and all places of a batch or every image's boxes.
+    """
+    if isinstance(instances, DetectionBatch):
+        if regions_stay_apart(parts):
+            return instances, instances.rows()
+        instances = instances.instances()
+    return instances, [x.pred_boxes for x in instances]
+
+
+def _has_places(predictor: Any, batch: ProposalBatch) -> bool:
+    """Without a limit there would be a place for every class of every proposal."""
+    return bool(batch.fixed) and predictor.test_topk_per_image >= 0
+
+
+def _suppression(predictor: Any) -> Suppression:
+    return replace(getattr(predictor, "suppression", Suppression()), nms_thresh=predictor.test_nms_thresh)
+
+
+def _detect_places(
+    predictor: Any, boxes: torch.Tensor, probs: torch.Tensor, batch: ProposalBatch
+) -> DetectionBatch:
+    shape = batch.valid.shape
+    return detect_batch(
+        boxes.unflatten(0, shape).unflatten(2, (-1, 4)),
+        probs.unflatten(0, shape),
+        batch.valid,
+        batch.image_sizes,
+        predictor.test_score_thresh,
+        _suppression(predictor),
         predictor.test_topk_per_image,
     )
 

@@ -29,6 +29,7 @@ from .classification import (
 from .detection import (
     Suppression,
     detect_rows,
+    detections_of,
     fast_rcnn_inference,
     fast_rcnn_inference_single_image,
     predicted_boxes,
@@ -301,11 +302,20 @@ class FastRCNNOutputLayers(nn.Module):
         Returns:
             As :func:`~cardamage.modeling.roi_heads.detection.detect`.
         """
+        return detect_rows(self, *self._scored(predictions, proposals))
+
+    def detections(self, predictions: Predictions, proposals: Sequence[Instances]) -> Sequence[Instances]:
+        """Return :meth:`inference`'s first result; of fixed shapes, without waiting for the device."""
+        return detections_of(self, *self._scored(predictions, proposals))
+
+    def _scored(
+        self, predictions: Predictions, proposals: Sequence[Instances]
+    ) -> tuple[torch.Tensor, torch.Tensor, ProposalBatch]:
+        """The boxes and probabilities of the proposals' rows, by a subclass's own methods if it has any."""
         batch = ProposalBatch.of(proposals)
         ours = takes_batches(self.predict_boxes) and takes_batches(self.predict_probs)
         batch = batch.matching(len(predictions[0])) if ours else batch.exact()
-        boxes = predicted_boxes(self, predictions, batch)
-        return detect_rows(self, boxes, predicted_probs(self, predictions, batch), batch)
+        return predicted_boxes(self, predictions, batch), predicted_probs(self, predictions, batch), batch
 
 
 def _rows(proposals: Sequence[Instances], predicted: torch.Tensor) -> RoiRows:

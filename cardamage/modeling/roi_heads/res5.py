@@ -16,8 +16,10 @@ from cardamage.structures import ImageList, Instances
 from ..backbone.resnet import BottleneckBlock, ResNet
 from ..batch import ProposalBatch, RoiRows
 from ..custom import batched, call, regions_stay_apart, takes_batches
+from ..detections import DetectionBatch
 from ..poolers import ROIPooler
 from .base import ROI_HEADS_REGISTRY, ROIHeads, make_pooler, pool_regions
+from .detection import detected_regions, infer
 from .fast_rcnn import FastRCNNOutputLayers
 from .mask_head import build_mask_head
 
@@ -135,14 +137,15 @@ class Res5ROIHeads(ROIHeads):
         regions = self._regions(features, batch.rows())
         predictions = self.box_predictor(regions.mean(dim=[2, 3]))
         if not self.training:
-            detections, _ = call(self.box_predictor.inference, predictions, batch)
-            return self.forward_with_given_boxes(features, detections), {}
+            detections = infer(self.box_predictor, predictions, batch)
+            return call(self.forward_with_given_boxes, features, detections), {}
         losses = call(self.box_predictor.losses, predictions, batch)
         if self.mask_on:
             index, _, learned = self._mask_samples(batch, self.mask_head)
             losses.update(self.mask_head(regions[index], learned))
         return batch, losses
 
+    @batched
     def forward_with_given_boxes(
         self, features: Mapping[str, torch.Tensor], instances: Sequence[Instances]
     ) -> Sequence[Instances]:
@@ -157,4 +160,7 @@ class Res5ROIHeads(ROIHeads):
         """
         if not self.mask_on:
             return instances
-        return self.mask_head(self._regions(features, [x.pred_boxes for x in instances]), instances)
+        if isinstance(instances, DetectionBatch) and not self._keeps_regions_apart():
+            instances = instances.instances()
+        instances, regions = detected_regions(instances, [self.mask_head])
+        return self.mask_head(self._regions(features, regions), instances)

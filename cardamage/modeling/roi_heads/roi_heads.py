@@ -29,6 +29,7 @@ from .base import (
     select_foreground_proposals,
 )
 from .box_head import ROI_BOX_HEAD_REGISTRY, build_box_head
+from .detection import detected_regions, infer
 from .fast_rcnn import FastRCNNOutputLayers
 from .mask_head import ROI_MASK_HEAD_REGISTRY, build_mask_head
 from .res5 import Res5ROIHeads
@@ -153,7 +154,7 @@ class StandardROIHeads(ROIHeads):
         """See :meth:`ROIHeads.forward`."""
         if not self.training:
             found = call(self._forward_box, features, proposals)
-            return self.forward_with_given_boxes(features, found), {}
+            return call(self.forward_with_given_boxes, features, found), {}
         if targets is None:
             raise ValueError('the ROI heads need ground truth in training: "instances" in every input')
         sampled = call(self.label_and_sample_proposals, proposals, targets)
@@ -170,6 +171,7 @@ class StandardROIHeads(ROIHeads):
     ) -> dict[str, torch.Tensor]:
         return self._forward_box(features, sampled)
 
+    @batched
     def forward_with_given_boxes(
         self, features: Features, instances: Sequence[Instances]
     ) -> Sequence[Instances]:
@@ -177,12 +179,12 @@ class StandardROIHeads(ROIHeads):
 
         Args:
             features: the backbone's maps by name.
-            instances: per image ``pred_boxes`` and ``pred_classes``.
+            instances: per image ``pred_boxes`` and ``pred_classes``, or a batch of detections.
 
         Returns:
             The instances with ``pred_masks`` (Ri, 1, M, M) probabilities.
         """
-        return self._forward_keypoint(features, self._forward_mask(features, instances))
+        return call(self._forward_keypoint, features, call(self._forward_mask, features, instances))
 
     @batched
     def _forward_box(self, features: Features, proposals: Sequence[Instances]) -> Any:
@@ -203,7 +205,7 @@ class StandardROIHeads(ROIHeads):
         pooled = pool_regions(self.box_pooler, maps, batch.rows(), len(batch))
         predictions = self.box_predictor(self.box_head(pooled))
         if not self.training:
-            return call(self.box_predictor.inference, predictions, batch)[0]
+            return infer(self.box_predictor, predictions, batch)
         losses = call(self.box_predictor.losses, predictions, batch)
         if self.train_on_pred_boxes:
             self._train_on(proposals, predictions, batch)
@@ -232,7 +234,8 @@ class StandardROIHeads(ROIHeads):
                 instances = instances.exact()
             _, regions, instances = self._mask_samples(instances, self.mask_head)
         else:
-            regions = [x.pred_boxes for x in instances]
+            parts = [part for part in (self.mask_pooler, self.mask_head) if part is not None]
+            instances, regions = detected_regions(instances, parts)
         if self.mask_pooler is None:
             return self.mask_head({name: features[name] for name in self.mask_in_features}, instances)
         maps = [features[name] for name in self.mask_in_features]
