@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,36 @@ from torch import nn
 from cardamage.config import CfgNode
 from cardamage.engine.setup import amp_precision
 from cardamage.engine.simple_trainer import AMPTrainer, SimpleTrainer
+from cardamage.modeling.regions import compile_model
 
-__all__ = ["build_loop", "plot_curves"]
+__all__ = ["build_loop", "compile_for_training", "plot_curves"]
+
+# Iterations that make up for a first compilation, which takes about a minute.
+_WORTH_COMPILING = 1000
+
+
+def compile_for_training(cfg: CfgNode, model: nn.Module) -> bool:
+    """Have the model compile itself where ``MODEL.COMPILE`` asks for it.
+
+    ``auto`` is on NVIDIA GPUs that Triton knows, in runs of 1000 iterations or more.
+
+    Args:
+        cfg: MODEL.COMPILE and SOLVER.MAX_ITER are read.
+        model: the model on its device, not its DDP wrapper.
+
+    Returns:
+        Whether it is compiled.
+    """
+    wanted = cfg.MODEL.COMPILE
+    if wanted == "auto":
+        wanted = cfg.SOLVER.MAX_ITER >= _WORTH_COMPILING and _can_compile(next(model.parameters()).device)
+    return bool(wanted) and compile_model(model)
+
+
+def _can_compile(device: torch.device) -> bool:
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return False
+    return torch.cuda.get_device_capability(device) >= (7, 0)
 
 
 def build_loop(

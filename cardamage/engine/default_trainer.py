@@ -17,7 +17,7 @@ from cardamage.checkpoint import DetectionCheckpointer
 from cardamage.config import CfgNode
 from cardamage.data import build_detection_test_loader, build_detection_train_loader
 from cardamage.engine import hooks
-from cardamage.engine.assembling import build_loop, plot_curves
+from cardamage.engine.assembling import build_loop, compile_for_training, plot_curves
 from cardamage.engine.best_metric import check_best_metric, fallback_metrics
 from cardamage.engine.resume import RunState, check_finite_weights
 from cardamage.engine.scope import check_scope
@@ -105,6 +105,7 @@ class DefaultTrainer(TrainerBase):
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
         self.ema = ModelEMA(model, cfg.SOLVER.EMA.DECAY) if cfg.SOLVER.EMA.ENABLED else None
+        compile_for_training(cfg, model)
         model = create_ddp_model(model, broadcast_buffers=False)
         self._trainer = build_loop(cfg, model, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)

@@ -131,7 +131,7 @@ def amp_precision(cfg: CfgNode, on_gpu: bool) -> torch.dtype | None:
     """Return the precision of a training's forward pass, or None for that of the weights.
 
     Args:
-        cfg: SOLVER.AMP is read. ``auto`` is float16 on a GPU, and bfloat16 on a processor that has it.
+        cfg: SOLVER.AMP is read. ``auto`` is bfloat16 where the device has it, else float16 on a GPU.
         on_gpu: where the model is.
     """
     if not cfg.SOLVER.AMP.ENABLED:
@@ -139,7 +139,7 @@ def amp_precision(cfg: CfgNode, on_gpu: bool) -> torch.dtype | None:
     if cfg.SOLVER.AMP.DTYPE != "auto":
         return {"float16": torch.float16, "bfloat16": torch.bfloat16}[cfg.SOLVER.AMP.DTYPE]
     if on_gpu:
-        return torch.float16
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if cpu_has_bfloat16():
         return torch.bfloat16
     logger.info("Training in float32: this processor would emulate bfloat16, which is slower.")

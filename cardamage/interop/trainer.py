@@ -69,7 +69,8 @@ class BackendTrainer(DefaultTrainer):
             cfg: Detectron2's config.
         """
         super().__init__(cfg)
-        if cfg.SOLVER.AMP.ENABLED:
+        # Without a choice of the user's, Detectron2's own: float16.
+        if cfg.SOLVER.AMP.ENABLED and self.plan.cfg.SOLVER.AMP.DTYPE != "auto":
             self._trainer.precision = amp_precision(self.plan.cfg, on_gpu=True)
 
     @classmethod

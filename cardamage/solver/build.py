@@ -16,6 +16,7 @@ from torch import nn
 from cardamage.config import CfgNode
 from cardamage.errors import ConfigValueError
 from cardamage.solver.clipping import GradientClipType, maybe_add_gradient_clipping
+from cardamage.solver.fusing import keep_kernel, kernel_choice
 from cardamage.solver.lr_scheduler import LRMultiplier, LRScheduler, WarmupParamScheduler
 from cardamage.solver.param_groups import (
     expand_param_groups,
@@ -68,10 +69,11 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
             momentum=solver.MOMENTUM,
             nesterov=solver.NESTEROV,
             weight_decay=solver.WEIGHT_DECAY,
-            foreach=True,
+            **kernel_choice(solver.FUSED, groups),
         )
     except ValueError as error:
         raise ConfigValueError(f"SOLVER holds a value that SGD can't use: {error}.") from error
+    keep_kernel(optimizer)
     return maybe_add_gradient_clipping(cfg, optimizer)
 
 

@@ -34,8 +34,7 @@ def _make_clipper(cfg: CfgNode) -> Clipper:
         clip_grad_value_(parameters, limit)
 
     def by_norm(parameters: Parameters) -> None:
-        for parameter in parameters:
-            clip_grad_norm_(parameter, limit, norm_type)
+        _clip_each_norm(parameters, limit, norm_type)
 
     def by_full_norm(parameters: Parameters) -> None:
         clip_grad_norm_(parameters, limit, norm_type)
@@ -52,6 +51,28 @@ def _make_clipper(cfg: CfgNode) -> Clipper:
         raise ConfigValueError(
             f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE is {kind!r}, which is not a way to clip: use one of {known}."
         ) from None
+
+
+def _clip_each_norm(parameters: Parameters, limit: float, norm_type: float) -> None:
+    """Do what ``clip_grad_norm_`` does with each gradient alone, for all of them at once."""
+    together: dict[tuple[torch.device, torch.dtype], list[torch.Tensor]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            together.setdefault((parameter.grad.device, parameter.grad.dtype), []).append(parameter.grad)
+    for gradients in together.values():
+        norms = torch.stack(torch._foreach_norm(gradients, norm_type))
+        factors = (limit / (norms + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, factors.unbind())
+
+
+def _unscale(optimizer: torch.optim.Optimizer) -> None:
+    """Divide by the scale that a fused optimizer is told by its ``GradScaler`` and would divide by later."""
+    scale = getattr(optimizer, "grad_scale", None)
+    if scale is None:
+        return
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    torch._foreach_mul_(gradients, scale.double().reciprocal().to(scale.dtype))
+    optimizer.grad_scale = None  # type: ignore[attr-defined]
 
 
 def maybe_add_gradient_clipping(cfg: CfgNode, optimizer: Any) -> Any:
@@ -80,6 +101,7 @@ def maybe_add_gradient_clipping(cfg: CfgNode, optimizer: Any) -> Any:
 
 def _attach(optimizer: torch.optim.Optimizer, clip: Clipper) -> None:
     def before_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        _unscale(optimizer)
         clip([parameter for group in optimizer.param_groups for parameter in group["params"]])
 
     optimizer.register_step_pre_hook(before_step)

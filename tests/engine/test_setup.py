@@ -17,7 +17,6 @@ from cardamage.utils import env
 @pytest.mark.parametrize(
     ("dtype", "on_gpu", "expected"),
     [
-        ("auto", True, torch.float16),
         ("bfloat16", True, torch.bfloat16),
         ("bfloat16", False, torch.bfloat16),
         ("float16", True, torch.float16),
@@ -29,6 +28,16 @@ def test_amp_precision_follows_the_key(dtype: str, on_gpu: bool, expected: torch
     assert amp_precision(cfg, on_gpu) is None
     cfg.SOLVER.AMP.ENABLED = True
     assert amp_precision(cfg, on_gpu) is expected
+
+
+@pytest.mark.parametrize(("has_it", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_auto_on_a_gpu_prefers_bfloat16(
+    has_it: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_it)
+    cfg = get_cfg()
+    cfg.SOLVER.AMP.ENABLED = True
+    assert amp_precision(cfg, on_gpu=True) is expected
 
 
 @pytest.mark.parametrize("has_it", [True, False])

@@ -242,3 +242,99 @@ def test_average_follows_its_formula_and_comes_back() -> None:
 def test_average_refuses_a_decay_out_of_range() -> None:
     with pytest.raises(ConfigValueError, match=r"SOLVER\.EMA\.DECAY is 1\.0"):
         ModelEMA(nn.Linear(1, 1), 1.0)
+
+
+def _reference_steps(weights: list[Any], gradients: list[list[Any]], solver: Any) -> list[Any]:
+    """SGD as it is defined, in float64."""
+    weights = [w.detach().double().clone() for w in weights]
+    momenta = [torch.zeros_like(w) for w in weights]
+    for step in gradients:
+        for weight, momentum, gradient in zip(weights, momenta, step, strict=True):
+            momentum.mul_(solver.MOMENTUM).add_(gradient.double() + solver.WEIGHT_DECAY * weight)
+            weight -= solver.BASE_LR * momentum
+    return weights
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_every_kernel_does_plain_sgd(fused: bool) -> None:
+    model, cfg = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Linear(7, 2)), get_cfg()
+    cfg.SOLVER.BASE_LR, cfg.SOLVER.FUSED = 0.1, fused
+    optimizer = build_optimizer(cfg, model)
+    assert optimizer.param_groups[0].get("fused") == (True if fused else None)
+    gradients = [[torch.randn_like(p) for p in model.parameters()] for _ in range(4)]
+    expected = _reference_steps(list(model.parameters()), gradients, cfg.SOLVER)
+    for step in gradients:
+        for parameter, gradient in zip(model.parameters(), step, strict=True):
+            parameter.grad = gradient.clone()
+        optimizer.step()
+    for parameter, weight in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.double(), weight, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("clip", ["", "value", "norm", "full_model"])
+def test_scaled_gradients_make_the_same_steps(clip: str) -> None:
+    cfg = get_cfg()
+    cfg.SOLVER.BASE_LR = 0.1
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED, cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = clip != "", 0.3
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = clip or "value"
+    states = []
+    for fused, scaled in ((False, False), (True, False), (True, True), (False, True)):
+        torch.manual_seed(0)
+        model = nn.Linear(6, 4)
+        cfg.SOLVER.FUSED = fused
+        optimizer = build_optimizer(cfg, model)
+        scaler = torch.amp.GradScaler("cpu", enabled=scaled)
+        for step in range(4):
+            optimizer.zero_grad()
+            # With a scale, the first step's gradients are infinite, and it is left out.
+            if scaled and step == 0:
+                scaler.scale(model(torch.full((2, 6), 1e38)).sum()).backward()
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad()
+            scaler.scale(model(torch.randn(2, 6)).square().sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        states.append(model.state_dict())
+    for state in states[1:]:
+        torch.testing.assert_close(state, states[0], rtol=1e-5, atol=1e-6)
+
+
+def test_norms_of_single_gradients_are_clipped_together() -> None:
+    parameters = [nn.Parameter(torch.zeros(3)) for _ in range(4)]
+    optimizer = maybe_add_gradient_clipping(_clipping_cfg("norm"), torch.optim.SGD(parameters, lr=0.0))
+    for parameter, size in zip(parameters, (0.0, 0.1, 5.0, None), strict=True):
+        parameter.grad = None if size is None else torch.tensor([0.0, size, 0.0])
+    optimizer.step()
+    assert parameters[0].grad.tolist() == [0, 0, 0]
+    assert parameters[1].grad[1] == pytest.approx(0.1)
+    assert parameters[2].grad[1] == pytest.approx(0.5)
+    assert parameters[3].grad is None
+
+
+def _clipping_cfg(kind: str) -> Any:
+    cfg = get_cfg()
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = True
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = kind
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 0.5
+    return cfg
+
+
+def test_a_checkpoint_does_not_change_the_kernel() -> None:
+    cfg = get_cfg()
+    cfg.SOLVER.FUSED = False
+    plain = build_optimizer(cfg, nn.Linear(2, 2))
+    cfg.SOLVER.FUSED = True
+    model = nn.Linear(2, 2)
+    fused = build_optimizer(cfg, model)
+    for optimizer in (plain, fused):
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    fused.load_state_dict(plain.state_dict())
+    assert all(group["fused"] and not group["foreach"] for group in fused.param_groups)
+    plain.load_state_dict(fused.state_dict())
+    assert all(group["foreach"] and not group["fused"] for group in plain.param_groups)
+    fused.step()
+    plain.step()
