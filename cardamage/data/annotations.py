@@ -11,6 +11,7 @@ import torch
 
 from cardamage.data import transforms as T  # noqa: N812 (the name everyone knows it by)
 from cardamage.data.keypoints import transform_keypoint_annotations
+from cardamage.data.outline_transforms import transform_outlines
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMasks, polygons_to_bitmask
 
@@ -19,7 +20,10 @@ __all__ = [
     "filter_empty_instances",
     "get_bbox",
     "transform_instance_annotations",
+    "transformed_instances",
 ]
+
+_PLAIN_MODES = (BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)
 
 
 def get_bbox(annotation: Mapping[str, Any]) -> Any:
@@ -61,9 +65,7 @@ def transform_instance_annotations(
         transforms = T.TransformList(transforms)
     # Always floats: transforms work in place, and would round whole-numbered annotations at every step.
     box = np.array(get_bbox(annotation), dtype=np.float64)
-    height, width = image_size
-    box = transforms.apply_box(box[None])[0].clip(min=0)
-    annotation["bbox"] = np.minimum(box, (width, height, width, height))
+    annotation["bbox"] = _transform_boxes(box[None], transforms, image_size)[0]
     annotation["bbox_mode"] = BoxMode.XYXY_ABS
     if "segmentation" in annotation:
         segmentation = annotation["segmentation"]
@@ -75,12 +77,72 @@ def transform_instance_annotations(
     return annotation
 
 
+def transformed_instances(
+    annos: Sequence[Mapping[str, Any]],
+    transforms: T.Transform,
+    image_size: tuple[int, int],
+    mask_format: str = "polygon",
+) -> Instances:
+    """Make training targets from one image's annotations as they are in the dataset.
+
+    What :func:`annotations_to_instances` makes of annotations that each went through
+    :func:`transform_instance_annotations`; but all boxes, and all polygons, go as one array.
+
+    Args:
+        annos: untransformed annotations; they are left as they are.
+        transforms: a transform or a list of them.
+        image_size: height and width of the transformed image in pixels.
+        mask_format: see :func:`annotations_to_instances`.
+
+    Returns:
+        See :func:`annotations_to_instances`.
+
+    Raises:
+        ConfigValueError: If the mask format is unknown.
+        DataError: If some annotations have a segmentation and others don't, or one can't be used.
+    """
+    boxes = _corners(annos)
+    if len(boxes):
+        boxes = _transform_boxes(boxes, transforms, image_size)
+    classes = [anno["category_id"] for anno in annos]
+    if not any("segmentation" in anno for anno in annos):
+        return _targets(boxes, classes, image_size)
+    segmentations = _segmentations(annos)
+    outlined = [n for n, one in enumerate(segmentations) if isinstance(one, (list, tuple))]
+    outlines = transform_outlines([segmentations[n] for n in outlined], transforms)
+    moved: dict[int, Any] = dict(zip(outlined, outlines, strict=True))
+    for number, one in enumerate(segmentations):
+        if number not in moved:
+            moved[number] = _transform_segmentation(one, transforms, image_size)
+    in_order = [moved[number] for number in range(len(segmentations))]
+    return _targets(boxes, classes, image_size, _masks(in_order, image_size, mask_format))
+
+
+def _corners(annos: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """The boxes as a float64 (N, 4) array of corners."""
+    raw = [anno["bbox"] for anno in annos]
+    plain = all(isinstance(box, (list, tuple)) and len(box) == 4 for box in raw)
+    if not plain or not all(anno["bbox_mode"] in _PLAIN_MODES for anno in annos):
+        # Arrays add in their own precision.
+        raw, modes = [get_bbox(anno) for anno in annos], [BoxMode.XYXY_ABS] * len(annos)
+    else:
+        modes = [anno["bbox_mode"] for anno in annos]
+    boxes = np.array(raw, dtype=np.float64).reshape(-1, 4)
+    sided = np.array([mode == BoxMode.XYWH_ABS for mode in modes], dtype=bool)
+    boxes[sided, 2:] += boxes[sided, :2]
+    return boxes
+
+
+def _transform_boxes(boxes: np.ndarray, transforms: T.Transform, image_size: tuple[int, int]) -> np.ndarray:
+    height, width = image_size
+    return np.minimum(transforms.apply_box(boxes).clip(min=0), (width, height, width, height))
+
+
 def _transform_segmentation(
     segmentation: Any, transforms: T.Transform, image_size: tuple[int, int]
 ) -> list[np.ndarray] | np.ndarray:
     if isinstance(segmentation, (list, tuple)):
-        polygons = [np.array(polygon, dtype=np.float64).reshape(-1, 2) for polygon in segmentation]
-        return [polygon.reshape(-1) for polygon in _transform_polygons(polygons, transforms)]
+        return transform_outlines([segmentation], transforms)[0]
     if not isinstance(segmentation, Mapping):
         raise DataError(
             "A segmentation must be a list of polygons or a COCO RLE dict; got "
@@ -93,17 +155,6 @@ def _transform_segmentation(
             f"{image_size[1]}x{image_size[0]}; the RLE's size must be the image's."
         )
     return mask
-
-
-def _transform_polygons(polygons: list[np.ndarray], transforms: T.Transform) -> list[np.ndarray]:
-    """All polygons of an instance as one array of points, but for transforms that cut them apart."""
-    for transform in getattr(transforms, "transforms", [transforms]):
-        if type(transform).apply_polygons is not T.Transform.apply_polygons:
-            polygons = transform.apply_polygons(polygons)
-        elif polygons:
-            ends = np.cumsum([len(polygon) for polygon in polygons])[:-1]
-            polygons = np.split(transform.apply_coords(np.concatenate(polygons)), ends)
-    return polygons
 
 
 def _decode_rle(segmentation: Mapping[str, Any]) -> np.ndarray:
@@ -132,26 +183,42 @@ def annotations_to_instances(
         ConfigValueError: If the mask format is unknown.
         DataError: If some annotations have a segmentation and others don't, or one can't be used.
     """
-    if mask_format not in ("polygon", "bitmask"):
-        raise ConfigValueError(f"INPUT.MASK_FORMAT must be 'polygon' or 'bitmask'; got {mask_format!r}.")
     boxes = [BoxMode.convert(anno["bbox"], anno["bbox_mode"], BoxMode.XYXY_ABS) for anno in annos]
-    target = Instances(image_size)
-    target.gt_boxes = Boxes(torch.from_numpy(np.array(boxes, dtype=np.float64).reshape(-1, 4)))
-    target.gt_classes = torch.tensor([int(anno["category_id"]) for anno in annos], dtype=torch.int64)
+    classes = [anno["category_id"] for anno in annos]
+    masks = None
     if any("segmentation" in anno for anno in annos):
-        target.gt_masks = _masks(annos, image_size, mask_format)
+        masks = _masks(_segmentations(annos), image_size, mask_format)
+    return _targets(np.array(boxes, dtype=np.float64).reshape(-1, 4), classes, image_size, masks)
+
+
+def _targets(
+    boxes: np.ndarray,
+    classes: Sequence[Any],
+    image_size: tuple[int, int],
+    masks: PolygonMasks | BitMasks | None = None,
+) -> Instances:
+    target = Instances(image_size)
+    target.gt_boxes = Boxes(torch.from_numpy(boxes))
+    target.gt_classes = torch.tensor([int(one) for one in classes], dtype=torch.int64)
+    if masks is not None:
+        target.gt_masks = masks
     return target
 
 
-def _masks(
-    annos: Sequence[Mapping[str, Any]], image_size: tuple[int, int], mask_format: str
-) -> PolygonMasks | BitMasks:
+def _segmentations(annos: Sequence[Mapping[str, Any]]) -> list[Any]:
     for number, anno in enumerate(annos):
         if "segmentation" not in anno:
             raise DataError(
                 f"Annotation {number} has a box but no segmentation, which the others have; add it."
             )
-    segmentations = [anno["segmentation"] for anno in annos]
+    return [anno["segmentation"] for anno in annos]
+
+
+def _masks(
+    segmentations: list[Any], image_size: tuple[int, int], mask_format: str
+) -> PolygonMasks | BitMasks:
+    if mask_format not in ("polygon", "bitmask"):
+        raise ConfigValueError(f"INPUT.MASK_FORMAT must be 'polygon' or 'bitmask'; got {mask_format!r}.")
     if mask_format == "polygon" and all(isinstance(segmentation, list) for segmentation in segmentations):
         return PolygonMasks(segmentations)
     masks = [_draw(segmentation, image_size) for segmentation in segmentations]

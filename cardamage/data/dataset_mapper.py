@@ -12,8 +12,10 @@ import torch
 from cardamage.config import CfgNode, configurable
 from cardamage.data import detection_utils as utils
 from cardamage.data import transforms as T  # noqa: N812 (the name everyone knows it by)
+from cardamage.data.picture_input import PictureInput, image_to_tensor
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.structures import BitMasks, PolygonMasks
+from cardamage.utils.heap import keep_freed_memory
 
 __all__ = ["DatasetMapper", "check_segmentations"]
 
@@ -39,6 +41,8 @@ class DatasetMapper:
         keypoint_hflip_indices: Sequence[int] | np.ndarray | None = None,
         precomputed_proposal_topk: int | None = None,
         recompute_boxes: bool = False,
+        native_resize: bool = True,
+        scaled_decode: bool = True,
     ) -> None:
         """Set what the mapper does.
 
@@ -54,6 +58,9 @@ class DatasetMapper:
             precomputed_proposal_topk: give the dataset's proposals, so many of each image; None gives none.
             recompute_boxes: take boxes from the masks after augmentation: tight also where a crop cut an
                 object.
+            native_resize: resize in torch's vectorized code, within a level of 255 of Detectron2's pixels;
+                False gives Detectron2's.
+            scaled_decode: decode JPEGs no larger than the first resize needs; False decodes in full.
 
         Raises:
             ConfigValueError: If boxes shall come from masks that aren't used, or keypoints are asked for.
@@ -71,6 +78,8 @@ class DatasetMapper:
         self.keypoint_hflip_indices = keypoint_hflip_indices
         self.proposal_topk = precomputed_proposal_topk
         self.recompute_boxes = recompute_boxes
+        self.native_resize = native_resize
+        self.scaled_decode = scaled_decode
         logger.info("Augmentations in %s: %s", "training" if is_train else "inference", list(augmentations))
 
     @classmethod
@@ -101,6 +110,8 @@ class DatasetMapper:
             "use_keypoint": cfg.MODEL.KEYPOINT_ON,
             "precomputed_proposal_topk": cfg.DATASETS[limit] if cfg.MODEL.LOAD_PROPOSALS else None,
             "recompute_boxes": cropping and cfg.MODEL.MASK_ON,
+            "native_resize": cfg.INPUT.RESIZE == "native",
+            "scaled_decode": cfg.INPUT.SCALED_DECODE,
         }
 
     def __call__(self, dataset_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,12 +129,16 @@ class DatasetMapper:
         """
         record = dict(dataset_dict)
         annotations = record.pop("annotations", None)
-        image = utils.read_record_image(record, self.image_format)
-        utils.check_image_size(record, image)
-        aug_input = T.AugInput(image)
+        keep_freed_memory()
+        aug_input = PictureInput(
+            utils.open_record_image(record, self.image_format),
+            scaled_decode=self.scaled_decode,
+            native_resize=self.native_resize,
+        )
+        utils.check_image_size(record, aug_input.canvas)
         transforms = self.augmentations(aug_input)
         # Tensors pass between processes through shared memory; arrays would be pickled.
-        record["image"] = torch.from_numpy(np.array(aug_input.image.transpose(2, 0, 1), order="C"))
+        record["image"] = image_to_tensor(aug_input.image)
         if self.proposal_topk is not None:
             utils.transform_proposals(
                 record, aug_input.image.shape[:2], transforms, proposal_topk=self.proposal_topk
@@ -140,11 +155,12 @@ class DatasetMapper:
         annotations = [anno for anno in dataset_dict.pop("annotations") if not anno.get("iscrowd", 0)]
         if self.use_instance_mask:
             check_segmentations(dataset_dict, annotations)
-        unused = {"keypoints"} if self.use_instance_mask else {"keypoints", "segmentation"}
-        annotations = [{k: v for k, v in anno.items() if k not in unused} for anno in annotations]
+        else:
+            annotations = [{k: v for k, v in a.items() if k != "segmentation"} for a in annotations]
         try:
-            moved = [utils.transform_instance_annotations(a, transforms, image_shape) for a in annotations]
-            instances = utils.annotations_to_instances(moved, image_shape, self.instance_mask_format)
+            instances = utils.transformed_instances(
+                annotations, transforms, image_shape, self.instance_mask_format
+            )
         except ValueError as error:
             raise DataError(
                 f"The annotations of {dataset_dict.get('file_name', '?')} can't be used: {error}"

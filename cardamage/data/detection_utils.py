@@ -20,9 +20,10 @@ from cardamage.data.annotations import (
     filter_empty_instances,
     get_bbox,
     transform_instance_annotations,
+    transformed_instances,
 )
 from cardamage.data.image_checks import size_mismatch
-from cardamage.data.image_io import read_image, read_record_image
+from cardamage.data.image_io import open_record_image, read_image, read_record_image
 from cardamage.data.keypoints import transform_keypoint_annotations
 from cardamage.data.pixel_formats import convert_image_to_rgb, convert_PIL_to_numpy
 from cardamage.data.proposals import transform_proposals
@@ -43,11 +44,13 @@ __all__ = [
     "gen_crop_transform_with_instance",
     "get_bbox",
     "get_fed_loss_cls_weights",
+    "open_record_image",
     "read_image",
     "read_record_image",
     "transform_instance_annotations",
     "transform_keypoint_annotations",
     "transform_proposals",
+    "transformed_instances",
 ]
 
 __getattr__ = absent_names(__name__)

@@ -9,7 +9,7 @@ import numpy as np
 from fvcore.transforms.transform import HFlipTransform, NoOpTransform, Transform, VFlipTransform
 
 from cardamage.data.transforms.augment_resize import is_range
-from cardamage.data.transforms.augmentation import Augmentation, as_augmentation
+from cardamage.data.transforms.augmentation import Augmentation, as_augmentation, decides_by_size
 from cardamage.data.transforms.resize import ExtentTransform
 from cardamage.data.transforms.rotate import RotationTransform
 from cardamage.errors import ConfigValueError
@@ -78,6 +78,7 @@ class RandomFlip(Augmentation):
             )
         self._init(locals())
 
+    @decides_by_size
     def get_transform(self, image: np.ndarray) -> Transform:
         """Draw whether to flip.
 

@@ -10,7 +10,7 @@ from fvcore.transforms.transform import NoOpTransform, Transform
 from PIL import Image
 
 from cardamage.data.seeding import batch_draws
-from cardamage.data.transforms.augmentation import Augmentation
+from cardamage.data.transforms.augmentation import Augmentation, decides_by_size
 from cardamage.data.transforms.resize import ResizeTransform
 from cardamage.errors import ConfigValueError
 
@@ -50,6 +50,7 @@ class Resize(Augmentation):
         shape = (shape, shape) if isinstance(shape, int) else tuple(shape)
         self._init(locals())
 
+    @decides_by_size
     def get_transform(self, image: np.ndarray) -> Transform:
         """Make the resize.
 
@@ -74,6 +75,7 @@ class RandomResize(Augmentation):
         """
         self._init(locals())
 
+    @decides_by_size
     def get_transform(self, image: np.ndarray) -> Transform:
         """Draw a size.
 
@@ -119,6 +121,7 @@ class ResizeShortestEdge(Augmentation):
             )
         self._init(locals())
 
+    @decides_by_size
     def get_transform(self, image: np.ndarray) -> Transform:
         """Draw a length.
 
@@ -189,6 +192,7 @@ class ResizeScale(Augmentation):
         """
         self._init(locals())
 
+    @decides_by_size
     def get_transform(self, image: np.ndarray) -> Transform:
         """Draw a factor.
 

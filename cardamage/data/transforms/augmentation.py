@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import inspect
 import pprint
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from fvcore.transforms.transform import Transform, TransformList
@@ -23,7 +23,19 @@ __all__ = [
     "TransformGen",
     "apply_augmentations",
     "apply_transform_gens",
+    "decides_by_size",
 ]
+
+_Method = TypeVar("_Method", bound=Callable[..., Transform])
+
+
+def decides_by_size(get_transform: _Method) -> _Method:
+    """Mark a :meth:`Augmentation.get_transform` that looks at its image's shape, never at its pixels.
+
+    It may then be given an array without the pixels, of a picture that isn't decoded yet.
+    """
+    get_transform.decides_by_size = True  # type: ignore[attr-defined]
+    return get_transform
 
 
 class Augmentation:
@@ -80,13 +92,17 @@ class Augmentation:
     def _arguments(self, aug_input: Any) -> list[Any]:
         if self.input_args is None:
             self.input_args = self._wanted()
-        for name in self.input_args:
+        names = self.input_args
+        # A subclass's own method isn't marked, whatever its parent's is.
+        if getattr(self.get_transform, "decides_by_size", False) and hasattr(aug_input, "canvas"):
+            names = tuple("canvas" if name == "image" else name for name in names)
+        for name in names:
             if not hasattr(aug_input, name):
                 raise AttributeError(
                     f"{type(self).__name__} needs the input's '{name}', which "
                     f"{type(aug_input).__name__} lacks."
                 )
-        return [getattr(aug_input, name) for name in self.input_args]
+        return [getattr(aug_input, name) for name in names]
 
     def _wanted(self) -> tuple[str, ...]:
         parameters = inspect.signature(self.get_transform).parameters.values()
@@ -125,6 +141,7 @@ class _Fixed(Augmentation):
     def __init__(self, tfm: Transform) -> None:
         self.tfm = tfm
 
+    @decides_by_size
     def get_transform(self, *args: Any) -> Transform:
         return self.tfm
 

@@ -1,0 +1,133 @@
+"""What augmentations are applied to when the picture is still a file: it is decoded as late as possible.
+
+An augmentation that decides by the picture's size alone is shown a stand-in of that size. So when the first
+resize is known, nothing has been decoded yet, and a JPEG is decoded no larger than that resize needs. Whoever
+looks at the pixels, such as an augmentation written by a user, gets them: what came before is then applied.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from fvcore.transforms.transform import HFlipTransform, NoOpTransform, Transform, VFlipTransform
+
+from cardamage.data.image_decoding import EncodedImage
+from cardamage.data.transforms.augmentation import AugInput
+from cardamage.data.transforms.native_resize import resize_image
+from cardamage.data.transforms.resize import ResizeTransform
+
+__all__ = ["PictureInput", "image_to_tensor"]
+
+# OpenCV's codes of the flips.
+_FLIPS: dict[type[Transform], int] = {HFlipTransform: 1, VFlipTransform: 0}
+
+
+class PictureInput(AugInput):
+    """An :class:`AugInput` whose image is decoded, resized and flipped when somebody looks at it.
+
+    Resizes and flips wait; any other transform is applied at once.
+    """
+
+    def __init__(
+        self,
+        picture: EncodedImage | np.ndarray,
+        *,
+        scaled_decode: bool = True,
+        native_resize: bool = True,
+        boxes: np.ndarray | None = None,
+        sem_seg: np.ndarray | None = None,
+    ) -> None:
+        """Take a picture.
+
+        Args:
+            picture: a picture file; or an (H, W, C) uint8 or floating array.
+            scaled_decode: let a JPEG be decoded at a fraction of its size.
+            native_resize: see :func:`resize_image`.
+            boxes: see :class:`AugInput`.
+            sem_seg: see :class:`AugInput`.
+        """
+        self._native = native_resize
+        self._scaled = scaled_decode
+        self._waiting: list[Transform] = []
+        self._file: EncodedImage | None = None
+        self._pixels: np.ndarray | None = None
+        self._shape: tuple[int, ...] = ()
+        if isinstance(picture, EncodedImage) and picture.size:
+            self._file = picture
+            self._shape = (*picture.size, 1 if picture.format == "L" else 3)
+            self.boxes, self.sem_seg = boxes, sem_seg
+        else:
+            pixels = picture.decode() if isinstance(picture, EncodedImage) else picture
+            super().__init__(pixels, boxes=boxes, sem_seg=sem_seg)
+
+    @property
+    def image(self) -> np.ndarray:
+        """The picture, with all transforms so far."""
+        pixels = self._decoded()
+        for tfm in self._waiting:
+            pixels = self._apply(tfm, pixels)
+        self.image = pixels
+        return pixels
+
+    @image.setter
+    def image(self, value: np.ndarray) -> None:
+        self._pixels, self._shape = value, value.shape
+        self._file, self._waiting = None, []
+
+    @property
+    def canvas(self) -> np.ndarray:
+        """An array of the picture's shape at this point, without its pixels where those aren't known yet."""
+        if self._file is None and not self._waiting:
+            return self.image
+        return np.broadcast_to(np.uint8(0), self._shape)
+
+    def transform(self, tfm: Transform) -> None:
+        """Transform every attribute; the image when somebody looks at it.
+
+        Args:
+            tfm: the transform.
+        """
+        if type(tfm) is ResizeTransform and (tfm.h, tfm.w) == self._shape[:2]:
+            self._waiting.append(tfm)
+            self._shape = (tfm.new_h, tfm.new_w, *self._shape[2:])
+        elif type(tfm) in _FLIPS:
+            self._waiting.append(tfm)
+        elif type(tfm) is not NoOpTransform:
+            self.image = tfm.apply_image(self.image)
+        if self.boxes is not None:
+            self.boxes = tfm.apply_box(self.boxes)
+        if self.sem_seg is not None:
+            self.sem_seg = tfm.apply_segmentation(self.sem_seg)
+
+    def _decoded(self) -> np.ndarray:
+        """The picture before the transforms that wait, large enough for the first resize among them."""
+        if self._file is None:
+            assert self._pixels is not None  # what init promises
+            return self._pixels
+        resize = next((tfm for tfm in self._waiting if isinstance(tfm, ResizeTransform)), None)
+        needed = (resize.new_h, resize.new_w) if resize and self._scaled else None
+        return self._file.decode(needed)
+
+    def _apply(self, tfm: Transform, pixels: np.ndarray) -> np.ndarray:
+        if isinstance(tfm, ResizeTransform):
+            return resize_image(pixels, tfm, self._native)
+        if pixels.ndim == 3 and pixels.shape[2] == 3:
+            return cv2.flip(np.ascontiguousarray(pixels), _FLIPS[type(tfm)])
+        return tfm.apply_image(pixels)
+
+
+def image_to_tensor(image: np.ndarray) -> torch.Tensor:
+    """Lay an image out as models take it.
+
+    Args:
+        image: (H, W, C) array.
+
+    Returns:
+        A contiguous (C, H, W) tensor of the same dtype; it shares no memory with the array.
+    """
+    if image.shape[2] == 3 and image.dtype == np.uint8 and image.size:
+        planes = np.empty((3, *image.shape[:2]), dtype=np.uint8)
+        cv2.split(image, list(planes))
+        return torch.from_numpy(planes)
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
