@@ -27,6 +27,7 @@ def next_batch(batches: Iterator[Any]) -> Any:
         message = str(error)
         if "DataLoader worker" in message and ("exited unexpectedly" in message or "killed" in message):
             raise TrainingError(
-                "A data loader worker was killed, often for lack of memory: lower DATALOADER.NUM_WORKERS."
+                "A data loader worker was killed, often for lack of memory: lower DATALOADER.NUM_WORKERS, "
+                "and in a container give it more shared memory (docker run --shm-size=8g)."
             ) from error
         raise
