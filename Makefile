@@ -9,6 +9,8 @@ DEMO_PICTURES ?= 200
 DEMO_SEED ?= 0
 # Further "KEY VALUE" pairs for the demo's training.
 OPTS ?=
+# Sections and flags of the benchmark, such as BENCH="train --rounds 5"; all but quality without.
+BENCH ?=
 
 # Rules are bash, and a failed one leaves no half-made target behind.
 SHELL := /bin/bash
@@ -16,7 +18,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo demo-data demo-train demo-show test lint format clean
+.PHONY: help install demo demo-data demo-train demo-show bench test lint format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,6 +54,9 @@ demo-train: demo-data
 
 demo-show: demo-train
 	$(BIN)/python tools/demo.py --output $(DEMO)
+
+bench: $(VENV)/installed ## Measure speed beside torchvision, and Detectron2 where it is installed
+	$(BIN)/python tools/benchmark.py $(BENCH)
 
 test: $(VENV)/installed-test ## Run all tests
 	$(BIN)/python -m pytest

@@ -1,0 +1,148 @@
+"""A report as text, for a terminal of 100 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from cardamage.benchmark.report import Report, Row, Section
+
+__all__ = ["format_head", "format_report", "format_section"]
+
+WIDTH = 100
+_NAME = 34
+_RULE = "-" * WIDTH
+_PART_NAME, _PART = 14, 17
+
+
+def format_report(report: Report) -> str:
+    """Return the whole report: what was measured on, then every section."""
+    return "\n\n".join([format_head(report), *map(format_section, report.sections)])
+
+
+def format_head(report: Report) -> str:
+    """Return what was measured on and with."""
+    machine, settings = report.machine, report.settings
+    bfloat16 = "multiplies bfloat16" if machine["bfloat16"] else "has no bfloat16"
+    isa = " ".join(machine["isa"])
+    processor = (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads; {bfloat16} ({isa})"
+    )
+    gpu = "none used"
+    if machine["gpu"]:
+        gpu = f"{machine['gpu']}, {machine['gpu_memory'] / 2**30:.0f} GiB"
+    lines = [
+        ("processor", processor),
+        ("GPU", gpu),
+        ("versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())),
+        *((name, str(value)) for name, value in settings.items()),
+    ]
+    title = f"cardamage benchmark, {report.created}"
+    return "\n".join([title, "=" * WIDTH, *(_wrapped(name, text) for name, text in lines)])
+
+
+def _wrapped(name: str, text: str) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=f"{name:<14}", subsequent_indent=" " * 14)
+
+
+def format_section(section: Section) -> str:
+    """Return a section's table, where its time goes, and what was checked."""
+    own = section.rows[0].side
+    rate = f"{section.item}/s" if section.item else ""
+    columns = f"{'time':>10} {'+-':>6} {rate:>10} {'memory':>10}  {own + ' is':<20}"
+    lines = [section.title, _RULE, f"{'':<{_NAME}}{columns}".rstrip()]
+    floor = False
+    for row in section.rows:
+        if row.role == "floor" and not floor:
+            lines.append("floor")
+        floor = floor or row.role == "floor"
+        lines += _row(section, row)
+    if section.parts:
+        lines += ["", *_parts(section)]
+    for check in section.checks:
+        lines += (
+            ["", *textwrap.wrap(check, WIDTH)] if check is section.checks[0] else textwrap.wrap(check, WIDTH)
+        )
+    return "\n".join(lines)
+
+
+def _row(section: Section, row: Row) -> list[str]:
+    name = f"  {row.side}"
+    if row.timing is None:
+        return textwrap.wrap(
+            f"{name:<{_NAME}}{row.note}", WIDTH, subsequent_indent=" " * _NAME, drop_whitespace=False
+        )
+    rate = f"{row.rate:.3g}" if row.rate and row.rate < 100 else f"{row.rate:.0f}" if row.rate else ""
+    memory = f"{row.memory / 2**20:.0f} MiB" if row.memory is not None else ""
+    cells = f"{_seconds(row.timing.median):>10} {row.timing.spread:>6.1%} {rate:>10} {memory:>10}"
+    line = f"{name:<{_NAME}}{cells}  {_said(section.ratio(row))}".rstrip()
+    values = ", ".join(f"{key} {value:.1f}" for key, value in row.values.items())
+    extra = "; ".join(filter(None, (values, row.note)))
+    return [line, *textwrap.wrap(extra, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+
+
+def _said(ratio: float | None) -> str:
+    if ratio is None:
+        return ""
+    return f"{ratio:.2f} times as fast" if ratio < 100 else f"{ratio:.0f} times as fast"
+
+
+def _seconds(value: float) -> str:
+    """Return a time with three digits that count."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if value >= size:
+            scaled = value / size
+            return f"{scaled:.{max(0, 2 - len(str(int(scaled))) + 1)}f} {unit}"
+    return f"{value * 1e6:.0f} us"
+
+
+def _parts(section: Section) -> list[str]:
+    """Return the seconds of every part and its share, a column for each side."""
+    sides = list(section.parts)
+    names = list(dict.fromkeys(name for parts in section.parts.values() for name in parts))
+    names.sort(key=_place)
+    lines: list[str] = []
+    for begin in range(0, len(sides), (WIDTH - _PART_NAME) // _PART):
+        block = sides[begin : begin + (WIDTH - _PART_NAME) // _PART]
+        titles = [textwrap.wrap(side, _PART - 2) for side in block]
+        depth = max(map(len, titles))
+        for level in range(depth):
+            left = "where it goes" if level == depth - 1 else ""
+            words = [
+                title[level - depth + len(title)] if level >= depth - len(title) else "" for title in titles
+            ]
+            lines.append(_joined(left, words))
+        for name in names:
+            lines.append(_joined(f"  {name}", [_cell(section.parts[side], name) for side in block]))
+        lines.append(_joined("  in all", [_seconds(sum(section.parts[s].values())) + "     " for s in block]))
+    return lines
+
+
+def _joined(left: str, cells: Sequence[str]) -> str:
+    return (f"{left:<{_PART_NAME}}" + "".join(f"{cell:>{_PART}}" for cell in cells)).rstrip()
+
+
+_ORDER = (
+    "waiting",
+    "prep",
+    "trunk",
+    "RPN",
+    "ROI heads",
+    "rest",
+    "paste masks",
+    "backward",
+    "optimizer",
+    "after",
+)
+
+
+def _place(name: str) -> int:
+    return _ORDER.index(name) if name in _ORDER else len(_ORDER)
+
+
+def _cell(parts: dict[str, float], name: str) -> str:
+    if name not in parts:
+        return "-     "
+    total: Any = sum(parts.values())
+    return f"{_seconds(parts[name])} {parts[name] / total:>4.0%}"
