@@ -17,6 +17,7 @@ from cardamage.checkpoint import (
 )
 from cardamage.config import CfgNode
 from cardamage.data import transforms as T  # noqa: N812 (Detectron2's name for it)
+from cardamage.data.picture_input import PictureInput, image_to_tensor
 from cardamage.engine.scope import check_model_scope
 from cardamage.engine.setup import resolve_device
 from cardamage.errors import ConfigValueError, DataError
@@ -114,9 +115,9 @@ class DefaultPredictor:
         height, width = image.shape[:2]
         if self.input_format == "RGB":
             image = image[:, :, ::-1]
-        resized = self.aug.get_transform(image).apply_image(np.ascontiguousarray(image))
-        tensor = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1)))
-        return {"image": tensor, "height": height, "width": width}
+        picture = PictureInput(np.ascontiguousarray(image), native_resize=self.cfg.INPUT.RESIZE == "native")
+        self.aug(picture)
+        return {"image": image_to_tensor(picture.image), "height": height, "width": width}
 
 
 def _follow_weights(cfg: CfgNode) -> list[str] | None:

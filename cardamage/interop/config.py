@@ -25,6 +25,9 @@ UPSTREAM_FILE = "config_detectron2.yaml"
 CARRIED_OUT = frozenset(
     {
         "INPUT.CHECK_IMAGES",
+        # Detectron2 always reads and resizes as these say when they aren't at their defaults.
+        "INPUT.RESIZE",
+        "INPUT.SCALED_DECODE",
         "MODEL.CHANNELS_LAST",
         "MODEL.ROI_HEADS.NMS_TYPE",
         "MODEL.ROI_HEADS.SOFT_NMS_SCORE_THRESH",

@@ -94,6 +94,7 @@ def test_the_records_are_those_of_training_here(pictures: Path, tmp_path: Path) 
 def test_both_mappers_make_the_same_targets(pictures: Path, tmp_path: Path) -> None:
     name = f"labelme:{pictures}"
     cfg = config([name], [])
+    cfg.INPUT.RESIZE, cfg.INPUT.SCALED_DECODE = "exact", False
     cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.RANDOM_FLIP = (90,), "none"
     prepare_datasets(cfg)
     register_for_training(name, str(tmp_path / "out"))
@@ -286,6 +287,7 @@ def test_a_picture_within_a_labelme_file_is_copied_as_it_is(pictures: Path, tmp_
     (tmp_path / "set/a.json").write_text(json.dumps(content))
     name = f"labelme:{tmp_path}/set"
     cfg = config([name], [name])
+    cfg.INPUT.RESIZE = "exact"
     prepare_datasets(cfg)
     register_for_training(name, str(tmp_path / "train"))
     files = [Path(UpstreamDatasets.get(name)[0]["file_name"])]
