@@ -12,6 +12,8 @@ __all__ = ["greedy_keep"]
 
 # Pairs of boxes compared at a time without Triton, some numbers each.
 _MAX_PAIRS = 2**25
+# The kernel keeps a bit of every box of a group in registers.
+_MAX_KERNEL_BOXES = 16384
 
 
 def greedy_keep(boxes: torch.Tensor, alive: torch.Tensor, iou_threshold: float) -> torch.Tensor:
@@ -47,17 +49,22 @@ def greedy_keep(boxes: torch.Tensor, alive: torch.Tensor, iou_threshold: float) 
 )
 def _greedy_keep(boxes: torch.Tensor, alive: torch.Tensor, iou_threshold: float) -> torch.Tensor:
     size = alive.shape[1]
-    if support.usable(boxes.device):
-        from .kernels.nms import MAX_BOXES, launch_greedy_keep
-
-        if size <= MAX_BOXES:
-            try:
-                return launch_greedy_keep(boxes, alive, iou_threshold)
-            except Exception as error:  # Triton and its compilers raise errors of many classes.
-                support.give_up(error)
+    keep = None
+    if size <= _MAX_KERNEL_BOXES:
+        keep = support.attempt(
+            "greedy suppression", boxes.device, lambda: _launch(boxes, alive, iou_threshold)
+        )
+    if keep is not None:
+        return keep
     if boxes.device.type != "cpu" and size * size <= _MAX_PAIRS:
         return fixed_point_keep(boxes, alive, iou_threshold)
     return one_by_one_keep(boxes, alive, iou_threshold)
+
+
+def _launch(boxes: torch.Tensor, alive: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+    from .kernels.nms import launch_greedy_keep
+
+    return launch_greedy_keep(boxes, alive, iou_threshold)
 
 
 @_greedy_keep.register_fake

@@ -10,6 +10,7 @@ import torch
 
 from cardamage.structures import Boxes, RLEMasks
 
+from .kernels import support
 from .mask_ops_old import pad_masks, paste_mask_in_image_old, scale_boxes
 from .mask_runs import encode_positions, positions_of_changes, window_positions
 from .mask_sampling import WindowSampler, sample_batch
@@ -46,17 +47,21 @@ def paste_masks_in_image(
     """
     boxes = _check(masks, boxes)
     height, width = image_shape
+    if threshold >= 0:
+        pasted = support.attempt(
+            "pasting masks", masks.device, lambda: _launch_paste(masks, boxes, height, width, threshold)
+        )
+        if pasted is not None:
+            return pasted
+    if masks.device.type != "cpu":
+        return _paste_by_chunks(masks, boxes, height, width, threshold)
     dtype = torch.bool if threshold >= 0 else torch.uint8
     image = torch.zeros(len(masks), height, width, dtype=dtype, device=masks.device)
-    if masks.device.type == "cpu":
-        sampler = WindowSampler(masks, boxes, height, width, threshold)
-        for number, window in enumerate(sampler.windows):
-            for columns, values in sampler.sample(number):
-                part = values if threshold >= 0 else _cut(values, threshold)
-                image[number, window.y0 : window.y1, columns] = part.t()
-        return image
-    for chunk, values in _batches(masks, boxes, height, width):
-        image[chunk] = _cut(values, threshold).transpose(1, 2)
+    sampler = WindowSampler(masks, boxes, height, width, threshold)
+    for number, window in enumerate(sampler.windows):
+        for columns, values in sampler.sample(number):
+            part = values if threshold >= 0 else _cut(values, threshold)
+            image[number, window.y0 : window.y1, columns] = part.t()
     return image
 
 
@@ -103,12 +108,8 @@ def encode_pasted_batch(
     checked = [_check(*pair) for pair in zip(masks, boxes, strict=True)]
     if threshold < 0:
         raise ValueError(f"Masks can only be encoded at a threshold from 0, got {threshold}.")
-    positions: list[np.ndarray] = []
-    for probs, tensor, (height, width) in zip(masks, checked, image_shapes, strict=True):
-        find = _positions_in_windows if probs.device.type == "cpu" else _positions_in_images
-        positions += find(probs, tensor, height, width, threshold)
     sizes = [size for probs, size in zip(masks, image_shapes, strict=True) for _ in range(len(probs))]
-    rles = iter(encode_positions(positions, sizes))
+    rles = iter(encode_positions(_find_positions(masks, checked, image_shapes, threshold), sizes))
     pairs = zip(masks, image_shapes, strict=True)
     return [RLEMasks(list(islice(rles, len(probs))), size) for probs, size in pairs]
 
@@ -124,6 +125,59 @@ def _check(masks: torch.Tensor, boxes: Boxes | torch.Tensor) -> torch.Tensor:
 
 def _cut(values: torch.Tensor, threshold: float) -> torch.Tensor:
     return values >= threshold if threshold >= 0 else (values * 255).to(torch.uint8)
+
+
+def _find_positions(
+    masks: Sequence[torch.Tensor],
+    boxes: Sequence[torch.Tensor],
+    image_shapes: Sequence[tuple[int, int]],
+    threshold: float,
+) -> list[np.ndarray]:
+    """Find the changes of every mask of all images."""
+    if len(masks) == 0:
+        return []
+    alike = len({(probs.device, probs.shape[1]) for probs in masks}) == 1
+    if alike:
+        sizes = [size for probs, size in zip(masks, image_shapes, strict=True) for _ in range(len(probs))]
+        found = support.attempt(
+            "finding masks' outlines",
+            masks[0].device,
+            lambda: _launch_find_changes(torch.cat(list(masks)), torch.cat(list(boxes)), sizes, threshold),
+        )
+        if found is not None:
+            return found
+    positions: list[np.ndarray] = []
+    for probs, tensor, (height, width) in zip(masks, boxes, image_shapes, strict=True):
+        find = _positions_in_windows if probs.device.type == "cpu" else _positions_in_images
+        positions += find(probs, tensor, height, width, threshold)
+    return positions
+
+
+def _launch_find_changes(
+    masks: torch.Tensor, boxes: torch.Tensor, sizes: Sequence[tuple[int, int]], threshold: float
+) -> list[np.ndarray]:
+    from .kernels.masks import find_changes
+
+    return find_changes(masks, boxes, sizes, threshold)
+
+
+def _launch_paste(
+    masks: torch.Tensor, boxes: torch.Tensor, height: int, width: int, threshold: float
+) -> torch.Tensor:
+    from .kernels.masks import paste
+
+    return paste(masks, boxes, height, width, threshold)
+
+
+def _paste_by_chunks(
+    masks: torch.Tensor, boxes: torch.Tensor, height: int, width: int, threshold: float
+) -> torch.Tensor:
+    """Paste with plain operations on any device, without waiting for it."""
+    dtype = torch.bool if threshold >= 0 else torch.uint8
+    image = torch.zeros(len(masks), height, width, dtype=dtype, device=masks.device)
+    for chunk, values in _batches(masks, boxes, height, width):
+        image[chunk] = _cut(values, threshold).transpose(1, 2)
+    return image
 
 
 def _positions_in_windows(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+
+from .kernels import support
 
 __all__ = ["batched_soft_nms", "soft_nms_scores"]
 
@@ -12,6 +16,8 @@ METHODS = ("linear", "gaussian")
 _MAX_PAIRS = 2**25
 # Looking whether all is done costs a wait on a GPU, so it happens only now and then.
 _CHECK_PERIOD = 32
+# The kernel keeps the boxes of a group in registers.
+_MAX_KERNEL_BOXES = 8192
 
 
 def soft_nms_scores(
@@ -46,10 +52,39 @@ def soft_nms_scores(
     _check_method(method, sigma)
     dtype = torch.promote_types(scores.dtype, torch.float32)
     boxes, scores = boxes.to(dtype), scores.to(dtype)
-    result = torch.zeros_like(scores)
+    if scores.numel() == 0:
+        return torch.zeros_like(scores)
+    return torch.ops.cardamage.soft_nms_scores(
+        boxes.detach(), scores.detach(), valid, method, sigma, iou_threshold, score_threshold, groups
+    )
+
+
+# An operator of its own, so that compilers and tensors without values take it as it is.
+@torch.library.custom_op(
+    "cardamage::soft_nms_scores",
+    mutates_args=(),
+    schema="(Tensor boxes, Tensor scores, Tensor valid, str method, float sigma, float iou_threshold, "
+    "float score_threshold, Tensor? groups) -> Tensor",
+)
+def _soft_nms_scores(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    valid: torch.Tensor,
+    method: str,
+    sigma: float,
+    iou_threshold: float,
+    score_threshold: float,
+    groups: torch.Tensor | None,
+) -> torch.Tensor:
     size = scores.shape[1]
-    if result.numel() == 0:
-        return result
+    if groups is None and scores.dtype == torch.float32 and size <= _MAX_KERNEL_BOXES:
+        limits = (sigma, iou_threshold, score_threshold)
+        found = support.attempt(
+            "soft suppression", scores.device, lambda: _launch(boxes, scores, valid, method, *limits)
+        )
+        if found is not None:
+            return found
+    result = torch.zeros_like(scores)
     rows = max(1, _MAX_PAIRS // (size * size))
     for start in range(0, len(scores), rows):
         part = slice(start, start + rows)
@@ -58,6 +93,19 @@ def soft_nms_scores(
             factors.masked_fill_(groups[part, :, None] != groups[part, None, :], 1.0)
         result[part] = _select(scores[part], valid[part], factors, score_threshold)
     return result
+
+
+@_soft_nms_scores.register_fake
+def _(boxes: torch.Tensor, scores: torch.Tensor, *rest: Any) -> torch.Tensor:
+    return torch.empty_like(scores)
+
+
+def _launch(
+    boxes: torch.Tensor, scores: torch.Tensor, valid: torch.Tensor, method: str, *limits: float
+) -> torch.Tensor:
+    from .kernels.soft_nms import launch_soft_nms
+
+    return launch_soft_nms(boxes, scores, valid, method == "gaussian", *limits)
 
 
 def batched_soft_nms(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -70,21 +67,3 @@ def test_compilers_take_it_whole() -> None:
     boxes, alive = _groups(2, 33, 0)
     compiled = torch.compile(lambda b, a: ~greedy_keep(b, a, 0.5), fullgraph=True, backend="aot_eager")
     assert torch.equal(compiled(boxes, alive), ~greedy_keep(boxes, alive, 0.5))
-
-
-def test_kernels_in_triton() -> None:
-    """Triton reads whether to interpret when it is imported, so another process runs the comparison."""
-    pytest.importorskip("triton")
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["equal"] * len(SHAPES)
-
-
-if __name__ == "__main__":
-    import cardamage.layers.kernels.nms as kernels
-
-    kernels._MAX_BYTES = 2**13
-    for number, shape in enumerate(SHAPES):
-        _check(kernels.launch_greedy_keep, *shape, seed=number, threshold=0.5)
-        print("equal")

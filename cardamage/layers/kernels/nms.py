@@ -13,10 +13,7 @@ import torch
 import triton
 import triton.language as tl
 
-__all__ = ["MAX_BOXES", "launch_greedy_keep"]
-
-# The most boxes of a group; the second kernel keeps a bit of each in registers.
-MAX_BOXES = 16384
+__all__ = ["launch_greedy_keep"]
 
 _BITS = 32
 _COLUMNS = 128
@@ -91,7 +88,7 @@ def launch_greedy_keep(boxes: torch.Tensor, alive: torch.Tensor, threshold: floa
     """Run :func:`cardamage.layers.greedy_nms.greedy_keep` on a GPU; the host does not wait.
 
     Args:
-        boxes: (G, K, 4) float32, contiguous; K at most :data:`MAX_BOXES`.
+        boxes: (G, K, 4) float32, contiguous; K at most 16384.
         alive: (G, K) bool, contiguous.
         threshold: a value of float32.
 
