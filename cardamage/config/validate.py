@@ -44,6 +44,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("value", "norm", "full_model"),
     "SOLVER.WARMUP_METHOD": ("linear", "constant"),
     "TEST.BEST_CHECKPOINT.MODE": ("max", "min"),
+    "TEST.PRECISION": ("auto", "float32", "bfloat16", "float16"),
 }
 
 # Least and greatest value; None is open.

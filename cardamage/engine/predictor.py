@@ -22,6 +22,7 @@ from cardamage.engine.scope import check_model_scope
 from cardamage.engine.setup import resolve_device
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.modeling import build_model
+from cardamage.modeling.fusion import prepare_for_inference
 
 __all__ = ["DefaultPredictor"]
 
@@ -29,12 +30,12 @@ __all__ = ["DefaultPredictor"]
 class DefaultPredictor:
     """A model with its weights, from pictures to predictions.
 
-    Pictures are resized as in evaluation. The number of classes follows from the weights unless the config
-    sets it.
+    Pictures are resized as in evaluation, and the model runs as ``TEST.PRECISION`` and ``TEST.FUSE`` say. The
+    number of classes follows from the weights unless the config sets it.
 
     Attributes:
         cfg: the config in use.
-        model: the model, in eval mode.
+        model: the model, in eval mode; called directly it is the plain one, in float32.
         metadata: of the first test dataset, else the weights' class names.
         aug: the resizing.
     """
@@ -86,7 +87,7 @@ class DefaultPredictor:
             DataError: if a picture has another shape.
         """
         if isinstance(original_image, np.ndarray):
-            return self.model([self.preprocess(original_image)])[0]
+            return self.fast_model([self.preprocess(original_image)])[0]
         inputs = [self.preprocess(image) for image in original_image]
         # Pictures of other shapes would be padded, which changes what the model finds near their edges.
         by_shape: dict[torch.Size, list[int]] = {}
@@ -94,9 +95,17 @@ class DefaultPredictor:
             by_shape.setdefault(item["image"].shape, []).append(index)
         outputs: dict[int, dict[str, Any]] = {}
         for indices in by_shape.values():
-            found = self.model([inputs[index] for index in indices])
+            found = self.fast_model([inputs[index] for index in indices])
             outputs.update(zip(indices, found, strict=True))
         return [outputs[index] for index in range(len(inputs))]
+
+    @property
+    def fast_model(self) -> Any:
+        """What pictures are given to: :attr:`model`, whatever it is now, prepared for inference."""
+        known: tuple[Any, Any] = self.__dict__.get("_fast", (None, None))
+        if known[0] is not self.model:
+            known = self._fast = (self.model, prepare_for_inference(self.model, self.cfg))
+        return known[1]
 
     def preprocess(self, image: np.ndarray) -> dict[str, Any]:
         """Turn a picture into the model's input, as the test loader does.

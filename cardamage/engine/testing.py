@@ -11,6 +11,7 @@ from torch import nn
 from cardamage.config import CfgNode
 from cardamage.errors import EvaluationError
 from cardamage.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format
+from cardamage.modeling.fusion import prepare_for_inference
 from cardamage.utils import comm
 from cardamage.utils.logger import FILE_ONLY
 
@@ -29,8 +30,8 @@ def test_datasets(
 
     Args:
         builder: has ``build_test_loader(cfg, name)`` and ``build_evaluator(cfg, name)``.
-        cfg: the full config.
-        model: the model.
+        cfg: the full config; ``TEST.PRECISION`` and ``TEST.FUSE`` say how the model runs.
+        model: the model; its weights stay as they are.
         evaluators: one for each dataset; None builds them.
 
     Returns:
@@ -45,6 +46,7 @@ def test_datasets(
     if evaluators is not None and len(evaluators) != len(names):
         raise EvaluationError(f"{len(evaluators)} evaluators were given for {len(names)} datasets in TEST.")
     results: dict[str, Any] = {}
+    fast = prepare_for_inference(model, cfg)
     for index, name in enumerate(names):
         loader = builder.build_test_loader(cfg, name)
         try:
@@ -53,7 +55,7 @@ def test_datasets(
             logger.warning("There is no evaluator: override build_evaluator, or give evaluators to test().")
             results[name] = {}
             continue
-        results[name] = inference_on_dataset(model, loader, evaluator)
+        results[name] = inference_on_dataset(fast, loader, evaluator)
         if comm.is_main_process():
             logger.info("Results on %s:", name, extra=FILE_ONLY)
             print_csv_format(results[name])

@@ -1,0 +1,179 @@
+"""Fused forms of the heads, as functions that stand in for their methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from cardamage.layers import Conv2d, ROIAlign
+from cardamage.layers.fused_conv import FusedConv2d, FusedLinear
+from cardamage.layers.roi_align_bags import roi_align_bags
+
+from ..poolers import ROIPooler
+from ..proposal_generator.rpn_head import StandardRPNHead
+from ..roi_heads.box_head import FastRCNNConvFCHead, flatten_regions
+from ..roi_heads.fast_rcnn import FastRCNNOutputLayers
+from ..roi_heads.mask_head import MaskRCNNConvUpsampleHead
+from .leaves import Kernels, fused_conv, fused_linear
+
+__all__ = [
+    "float_predictor",
+    "fused_box_head",
+    "fused_mask_layers",
+    "fused_rpn_head",
+    "pool_bags",
+    "pool_float",
+]
+
+Forward = Callable[..., Any]
+
+# Regions whose masks are upsampled at a time: what lies between the layers stays in the cache.
+_REGIONS_AT_ONCE = 8
+
+
+def _chain(layers: Sequence[nn.Module], kernels: Kernels) -> list[FusedConv2d] | None:
+    fused = [fused_conv(layer, kernels) for layer in layers]
+    return None if any(conv is None for conv in fused) else fused  # type: ignore[return-value]
+
+
+def fused_rpn_head(head: StandardRPNHead, kernels: Kernels) -> Forward | None:
+    """The head with one 1x1 convolution for objectness and offsets."""
+    hidden = [head.conv] if isinstance(head.conv, Conv2d) else list(head.conv.children())
+    convs = _chain(hidden, kernels)
+    outputs: list[Any] = [head.objectness_logits, head.anchor_deltas]
+    if convs is None or any(type(layer) is not nn.Conv2d for layer in outputs):
+        return None
+    weight = torch.cat([layer.weight for layer in outputs])
+    bias = torch.cat([layer.bias for layer in outputs])
+    both = FusedConv2d(weight, bias, dtype=kernels.dtype, native=kernels.native)
+    anchors = head.objectness_logits.out_channels
+
+    def forward(features: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        predictions = []
+        for x in features:
+            for conv in convs:
+                x = conv(x)
+            predictions.append(both(x))
+        return [p[:, :anchors] for p in predictions], [p[:, anchors:] for p in predictions]
+
+    return forward
+
+
+def fused_box_head(head: FastRCNNConvFCHead, kernels: Kernels) -> Forward | None:
+    """The head with ReLUs in its layers, and its first linear weights in the order of channels last."""
+    layers = list(head.children())
+    convs = _chain([layer for layer in layers if isinstance(layer, nn.Conv2d)], kernels)
+    linears = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    if convs is None or not linears or any(type(layer) is not nn.Linear for layer in linears):
+        return None
+    first, *others = linears
+    rows = [fused_linear(layer, kernels, relu=True) for layer in others]
+    by_size: dict[int, FusedLinear] = {}
+
+    def flattened(pixels: int) -> FusedLinear:
+        weight = first.weight.detach().unflatten(1, (-1, pixels)).transpose(1, 2).flatten(1)
+        return FusedLinear(weight, first.bias, True, kernels.dtype, kernels.native)
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        for conv in convs:
+            x = conv(x)
+        pixels = x.shape[2] * x.shape[3]
+        if pixels not in by_size:
+            by_size[pixels] = flattened(pixels)
+        x = by_size[pixels](x.permute(0, 2, 3, 1).flatten(1))
+        for row in rows:
+            x = row(x)
+        return x
+
+    return forward
+
+
+def float_predictor(predictor: FastRCNNOutputLayers) -> Forward:
+    """The predictor in float32: scores and boxes are to be exact."""
+
+    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = flatten_regions(x).to(predictor.cls_score.weight.dtype)
+        return predictor.cls_score(x), predictor.bbox_pred(x)
+
+    return forward
+
+
+def fused_mask_layers(head: MaskRCNNConvUpsampleHead, kernels: Kernels) -> Forward | None:
+    """The head's layers, with the doubling and the predictor as products of each pixel's channels."""
+    layers = list(head.children())
+    convs = _chain(layers[:-3], kernels)
+    deconv, relu, predictor = layers[-3:]
+    if convs is None or not _doubles(deconv) or type(relu) is not nn.ReLU:
+        return None
+    last = fused_conv(predictor, kernels)
+    if last is None or last.kernel_size != (1, 1) or last.relu:
+        return None
+    # Four results of a pixel, each with all channels: (a, b, o) by (i).
+    points: Any
+    transposed: Any
+    transposed, points = deconv, predictor
+    weight = transposed.weight.detach().permute(2, 3, 1, 0).flatten(0, 2)
+    bias = transposed.bias.detach().repeat(4)
+    double = FusedLinear(weight, bias, True, kernels.dtype, kernels.native)
+    classify = FusedLinear(
+        points.weight.detach()[:, :, 0, 0], points.bias, False, kernels.dtype, kernels.native
+    )
+
+    def upsample(x: torch.Tensor) -> torch.Tensor:
+        hidden = double(x.permute(0, 2, 3, 1)).unflatten(3, (2, 2, -1))
+        # (N, h, w, a, b, K) -> (N, K, h, a, w, b)
+        return classify(hidden).permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        for conv in convs:
+            x = conv(x)
+        if len(x) <= _REGIONS_AT_ONCE or x.device.type != "cpu":
+            return upsample(x)
+        return torch.cat([upsample(part) for part in x.split(_REGIONS_AT_ONCE)])
+
+    return forward
+
+
+def _doubles(deconv: Any) -> bool:
+    """Tell whether a layer is a transposed convolution whose results don't overlap."""
+    return (
+        type(deconv) is nn.ConvTranspose2d
+        and deconv.kernel_size == deconv.stride == (2, 2)
+        and deconv.padding == deconv.output_padding == (0, 0)
+        and deconv.dilation == (1, 1)
+        and deconv.groups == 1
+        and deconv.bias is not None
+    )
+
+
+def pool_bags(pooler: ROIPooler) -> Forward | None:
+    """The pooler's part for counted regions on the CPU, without copies of the maps."""
+    layers: list[Any] = list(pooler.level_poolers)
+    if any(type(layer) is not ROIAlign for layer in layers):
+        return None
+
+    def pool(
+        x: Sequence[torch.Tensor], rois: torch.Tensor, levels: torch.Tensor, valid: torch.Tensor
+    ) -> torch.Tensor:
+        levels = torch.where(valid, levels, -1)
+        one = layers[0]
+        scales = [layer.spatial_scale for layer in layers]
+        size: Any = one.output_size
+        return roi_align_bags(x, rois, levels, size, scales, one.sampling_ratio, one.aligned)
+
+    return pool
+
+
+def pool_float(pooler: ROIPooler) -> Forward:
+    """The same for other kinds of pooling, which has no kernels for half precision on the CPU."""
+
+    def pool(
+        x: Sequence[torch.Tensor], rois: torch.Tensor, levels: torch.Tensor, valid: torch.Tensor
+    ) -> torch.Tensor:
+        maps = [m.to(torch.promote_types(m.dtype, torch.float32)) for m in x]
+        return ROIPooler._pool_indexed(pooler, maps, rois, levels, valid)
+
+    return pool
