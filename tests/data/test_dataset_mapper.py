@@ -12,6 +12,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 import torch
+from PIL import Image, ImageOps
 
 from cardamage.config import get_cfg
 from cardamage.data import DatasetMapper
@@ -210,3 +211,74 @@ def test_keypoints_are_left_behind(record: dict[str, Any]) -> None:
     record["annotations"][0]["keypoints"] = [1, 2, 2] * 17
     sample = _mapper(T.HFlipTransform(60))(record)
     assert set(sample["instances"].get_fields()) == {"gt_boxes", "gt_classes", "gt_masks"}
+
+
+def _phone_photo(path: Path, orientation: int) -> dict[str, Any]:
+    """A JPEG stored 640 wide and 480 high, and its record: a triangle in pixels of the upright picture."""
+    small = np.random.default_rng(orientation).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.fromarray(cv2.resize(small, (640, 480), interpolation=cv2.INTER_CUBIC))
+    picture.save(path, quality=95, exif=exif)
+    width, height = (480, 640) if orientation >= 5 else (640, 480)
+    outline = [width * 0.25, height * 0.25, width * 0.75, height * 0.25, width * 0.25, height * 0.5]
+    box = [width * 0.25, height * 0.25, width * 0.75, height * 0.5]
+    note = {"bbox": box, "bbox_mode": BoxMode.XYXY_ABS, "category_id": 0, "segmentation": [outline]}
+    return {"file_name": str(path), "height": height, "width": width, "annotations": [note]}
+
+
+@pytest.mark.parametrize("format", ["BGR", "RGB"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_fast_reading_changes_pixels_little_and_coordinates_not(
+    tmp_path: Path, orientation: int, format: str
+) -> None:
+    record = _phone_photo(tmp_path / "phone.jpg", orientation)
+    cfg = get_cfg()
+    cfg.MODEL.MASK_ON, cfg.INPUT.FORMAT = True, format
+    cfg.INPUT.MIN_SIZE_TRAIN = (100,)
+    samples = []
+    for resize, scaled in (("exact", False), ("native", False), ("native", True), ("exact", True)):
+        cfg.INPUT.RESIZE, cfg.INPUT.SCALED_DECODE = resize, scaled
+        np.random.seed(orientation)
+        samples.append(DatasetMapper(cfg, True)(record))
+    exact, *others = samples
+    with Image.open(record["file_name"]) as picture:
+        upright = np.asarray(ImageOps.exif_transpose(picture))
+    size = (133, 100) if orientation >= 5 else (100, 133)
+    own = T.ResizeTransform(*upright.shape[:2], *size).apply_image(upright)
+    own = own if format == "RGB" else own[..., ::-1]
+    pixels = exact["image"].numpy().transpose(1, 2, 0)
+    assert np.array_equal(pixels, own) or np.array_equal(pixels, own[:, ::-1])
+    for sample, most in zip(others, (2, 6, 6), strict=True):
+        difference = np.abs(sample["image"].numpy().astype(int) - exact["image"].numpy())
+        assert difference.max() <= most
+        assert (sample["height"], sample["width"]) == (record["height"], record["width"])
+        wanted = exact["instances"]
+        assert torch.equal(sample["instances"].gt_boxes.tensor, wanted.gt_boxes.tensor)
+        np.testing.assert_array_equal(
+            sample["instances"].gt_masks.polygons[0][0], wanted.gt_masks.polygons[0][0]
+        )
+    assert not torch.equal(others[1]["image"], others[0]["image"])  # it was decoded at a quarter
+
+
+def test_the_recorded_size_is_held_against_the_files_own(tmp_path: Path) -> None:
+    record = _phone_photo(tmp_path / "phone.jpg", 1)
+    mapper = _mapper(T.ResizeShortestEdge(60))
+    for height, width in ((240, 320), (640, 480)):  # also what is stored at a half, or turned
+        with pytest.raises(DataError, match="640x480"):
+            mapper({**record, "height": height, "width": width})
+    assert mapper(record)["image"].shape == (3, 60, 80)
+
+
+def test_a_mapper_may_treat_annotations_in_its_own_way(record: dict[str, Any]) -> None:
+    class Counting(DatasetMapper):
+        def _transform_annotations(
+            self, dataset_dict: dict[str, Any], transforms: T.TransformList, image_shape: tuple[int, int]
+        ) -> None:
+            dataset_dict["objects"] = len(dataset_dict.pop("annotations"))
+            dataset_dict["shape"] = image_shape
+
+    before = copy.deepcopy(record)
+    sample = Counting(True, augmentations=[T.Resize((20, 30))], image_format="BGR")(record)
+    assert (sample["objects"], sample["shape"]) == (2, (20, 30))
+    assert record == before
