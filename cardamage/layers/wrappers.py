@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .frozen_batch_norm import FrozenBatchNorm2d
+
 BatchNorm2d = nn.BatchNorm2d
 ConvTranspose2d = nn.ConvTranspose2d
 Linear = nn.Linear
@@ -104,7 +106,21 @@ class Conv2d(nn.Conv2d):
         if not torch.jit.is_scripting():
             if self.training and isinstance(self.norm, nn.SyncBatchNorm) and x.numel() == 0:
                 raise ValueError("SyncBN can't train on an empty batch: use another NORM in this head.")
+            if isinstance(self.norm, FrozenBatchNorm2d) and torch.is_autocast_enabled(x.device.type):
+                return self._convolve_scaled(x, self.norm)
         x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
         if self.norm is not None:
             x = self.norm(x)
+        return x if self.activation is None else self.activation(x)
+
+    @torch.jit.unused
+    def _convolve_scaled(self, x: torch.Tensor, norm: FrozenBatchNorm2d) -> torch.Tensor:
+        """Convolve with weights that the normalization has scaled, which spares two passes over the result.
+
+        Its rounding is another one than that of scaling the result, so only lower precision takes this way.
+        """
+        scale, shift = norm.affine()
+        weight = self.weight * scale.view(-1, 1, 1, 1)
+        bias = shift if self.bias is None else self.bias * scale + shift
+        x = F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
         return x if self.activation is None else self.activation(x)

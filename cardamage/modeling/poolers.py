@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torchvision.ops import RoIPool
 
 from cardamage.errors import ConfigValueError
 from cardamage.layers import ROIAlign
+from cardamage.layers.roi_align_train import can_pool_bags, pool_bags
 from cardamage.structures import Boxes
 
 from .batch import RoiRows, fixed_shapes
@@ -99,6 +101,7 @@ class ROIPooler(nn.Module):
         super().__init__()
         size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
         self.output_size: tuple[int, int] = size  # type: ignore[assignment]
+        self.scales = tuple(scales)
         levels = [-math.log2(scale) for scale in scales]
         if any(abs(level - (round(levels[0]) + i)) > 1e-6 for i, level in enumerate(levels)):
             raise ConfigValueError(
@@ -138,8 +141,19 @@ class ROIPooler(nn.Module):
                 self.canonical_box_size,
                 self.canonical_level,
             )
-        pool = self._pool_masked if fixed_shapes(rois.device) else self._pool_indexed
-        return pool(x, rois, levels, rows.valid)
+        if fixed_shapes(rois.device):
+            return self._pool_masked(x, rois, levels, rows.valid)
+        geometry = self._common_geometry()
+        if geometry is None or not can_pool_bags(x, self.output_size, geometry[0]):
+            return self._pool_indexed(x, rois, levels, rows.valid)
+        levels = levels.masked_fill(~rows.valid, -1)
+        return pool_bags(x, rois, levels, self.output_size, self.scales, *geometry)
+
+    def _common_geometry(self) -> tuple[int, bool] | None:
+        """Return the sampling ratio and the alignment of all levels' ROIAligns; None for other poolers."""
+        first: Any = self.level_poolers[0]
+        plain = type(first) is ROIAlign and all(type(p) is ROIAlign for p in self.level_poolers)
+        return (first.sampling_ratio, first.aligned) if plain else None
 
     def _pool_indexed(
         self, x: Sequence[torch.Tensor], rois: torch.Tensor, levels: torch.Tensor, valid: torch.Tensor

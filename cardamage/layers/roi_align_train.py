@@ -1,0 +1,178 @@
+"""ROIAlign on the CPU for training: the sums of :mod:`.roi_align_bags`, with a gradient.
+
+What flows back into a region's window of the map is ``Wy^T G Wx``, where G is the gradient of the region's
+cells and Wy and Wx hold the weights of the window's rows and columns in every cell: two products of small
+matrices, all channels at once. Each pixel of a window is then added to the map's gradient once, where a loop
+over samples adds four pixels for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from .roi_align_bags import _MAX_SAMPLES as MAX_SAMPLES
+from .roi_align_bags import _axis as axis_taps
+from .roi_align_bags import _Taps as Taps
+from .roi_align_bags import roi_align_bags
+
+__all__ = ["can_pool_bags", "pool_bags"]
+
+# Windows are padded to one of these lengths, so that those of a length go together.
+_LENGTHS = (4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+# Numbers of windows at a time: what the cache holds.
+_MAX_NUMBERS = 1 << 20
+
+
+def can_pool_bags(maps: Sequence[torch.Tensor], output_size: tuple[int, int], sampling_ratio: int) -> bool:
+    """Tell whether :func:`pool_bags` takes a pyramid's maps and is the faster way.
+
+    Args:
+        maps: (N, C, Hi, Wi) of every level.
+        output_size: (height, width) of the result, in cells.
+        sampling_ratio: as of :class:`~cardamage.layers.ROIAlign`.
+
+    Returns:
+        True for maps on the CPU with channels last, as long as a region within a map needs no more samples
+        than the sums are made for.
+    """
+    known = (torch.float32, torch.bfloat16)
+    for x in maps:
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        if x.device.type != "cpu" or not last or x.dtype not in known or x.shape[1] < 8:
+            return False
+        if sampling_ratio <= 0 and max(x.shape[2:]) > MAX_SAMPLES * min(output_size):
+            return False
+    return not torch.jit.is_tracing()
+
+
+def pool_bags(
+    maps: Sequence[torch.Tensor],
+    rois: torch.Tensor,
+    levels: torch.Tensor,
+    output_size: tuple[int, int],
+    scales: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+) -> torch.Tensor:
+    """Cut regions out of the maps of a pyramid, with gradients for the maps.
+
+    Arguments and result are those of :func:`~cardamage.layers.roi_align_bags.roi_align_bags`.
+    """
+    geometry = (tuple(output_size), tuple(scales), sampling_ratio, aligned)
+    return _PoolBags.apply(rois.detach(), levels, geometry, *maps)
+
+
+class _PoolBags(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, rois: torch.Tensor, levels: torch.Tensor, geometry: Any, *maps: torch.Tensor
+    ) -> torch.Tensor:
+        output_size, scales, sampling_ratio, aligned = geometry
+        ctx.save_for_backward(rois, levels)
+        ctx.geometry, ctx.maps = geometry, [(x.shape, x.dtype) for x in maps]
+        return roi_align_bags(maps, rois, levels, output_size, scales, sampling_ratio, aligned)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        with torch.autocast("cpu", enabled=False):
+            return None, None, None, *_map_gradients(ctx, gradient)
+
+
+def _map_gradients(ctx: Any, gradient: torch.Tensor) -> list[torch.Tensor | None]:
+    """Return the gradients of all maps, None where a map needs none."""
+    rois, levels = ctx.saved_tensors
+    _, scales, sampling_ratio, aligned = ctx.geometry
+    cells = gradient.permute(0, 2, 3, 1)
+    rois = rois.float().nan_to_num()
+    results: list[torch.Tensor | None] = []
+    for level, ((shape, dtype), scale) in enumerate(zip(ctx.maps, scales, strict=True)):
+        if not ctx.needs_input_grad[3 + level]:
+            results.append(None)
+            continue
+        images, channels, height, width = shape
+        # In float32: many regions may add up in one pixel.
+        table = torch.zeros(images * height * width, channels)
+        here = (levels == level).nonzero()[:, 0]
+        if len(here) > 0:
+            taps = _taps(rois[here], ctx.geometry, scale, (height, width))
+            _spread(table, cells, here, rois[here, 0].long(), *taps, (height, width))
+        results.append(table.view(images, height, width, channels).to(dtype).permute(0, 3, 1, 2))
+    return results
+
+
+def _taps(rois: torch.Tensor, geometry: Any, scale: float, size: tuple[int, int]) -> tuple[Taps, Taps]:
+    """The rows and the columns that the cells of (R, 5) regions add up."""
+    output_size, _, sampling_ratio, aligned = geometry
+    low = rois[:, 1:3] * scale - (0.5 if aligned else 0.0)
+    side = rois[:, 3:5] * scale - (0.5 if aligned else 0.0) - low
+    side = side if aligned else side.clamp(min=1)
+    rows = axis_taps(low[:, 1], side[:, 1], output_size[0], sampling_ratio, size[0])
+    columns = axis_taps(low[:, 0], side[:, 0], output_size[1], sampling_ratio, size[1])
+    return rows, columns
+
+
+def _windows(taps: Taps, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return where each region's window begins and its padded length, (R,) int64 each, at most ``size``."""
+    used = taps.weight != 0
+    last = torch.where(used, taps.index, -1).amax(dim=(1, 2))
+    first = torch.where(used, taps.index, size).amin(dim=(1, 2))
+    length = (last - first + 1).clamp(min=1)
+    lengths = torch.tensor([*_LENGTHS, size])
+    padded = lengths[torch.searchsorted(lengths[:-1], length)].clamp(max=size)
+    padded = torch.maximum(padded, length)
+    return torch.minimum(first, size - padded).clamp(min=0), padded
+
+
+def _weights(taps: Taps, part: torch.Tensor, first: torch.Tensor, length: int) -> torch.Tensor:
+    """Return (R, S, length): the weight of each place of the windows in each cell."""
+    places = (taps.index[part] - first[:, None, None]).clamp_(0, length - 1)
+    return torch.zeros(*places.shape[:2], length).scatter_add_(2, places, taps.weight[part])
+
+
+def _spread(
+    table: torch.Tensor,
+    cells: torch.Tensor,
+    here: torch.Tensor,
+    image: torch.Tensor,
+    rows: Taps,
+    columns: Taps,
+    size: tuple[int, int],
+) -> None:
+    """Add the gradients of regions' cells to a map's.
+
+    Args:
+        table: (N * H * W, C) float32 gradient of the map, changed in place.
+        cells: (M, h, w, C) gradients of all regions.
+        here: (R,) int64: which of them belong to this map.
+        image: (R,) int64 into the N images.
+        rows: the R regions' rows.
+        columns: their columns.
+        size: (H, W).
+    """
+    height, width = size
+    top, high = _windows(rows, height)
+    left, wide = _windows(columns, width)
+    keys, group = (high * (width + 1) + wide).unique(return_inverse=True)
+    for number, key in enumerate(keys.tolist()):
+        tall, broad = divmod(key, width + 1)
+        members = (group == number).nonzero()[:, 0]
+        for part in members.split(max(_MAX_NUMBERS // (tall * broad * table.shape[1]), 1)):
+            y, x = top[part], left[part]
+            pixel_rows = (image[part] * height + y)[:, None] + torch.arange(tall)
+            pixels = (pixel_rows * width + x[:, None])[:, :, None] + torch.arange(broad)
+            weights = (_weights(rows, part, y, tall), _weights(columns, part, x, broad))
+            table.index_add_(0, pixels.flatten(), _window_gradients(cells[here[part]].float(), *weights))
+
+
+def _window_gradients(cells: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Return ``Wy^T G Wx`` of (R, h, w, C) gradients, (R, h, tall) and (R, w, broad) weights, as rows."""
+    count, high, _, channels = cells.shape
+    broad = columns.shape[2]
+    across = columns.transpose(1, 2)[:, None] @ cells
+    down = torch.bmm(rows.transpose(1, 2), across.reshape(count, high, broad * channels))
+    return down.view(-1, channels)
