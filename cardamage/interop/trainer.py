@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cardamage.config import CfgNode
 from cardamage.engine.setup import amp_precision
 from cardamage.errors import ConfigError
+from cardamage.modeling.meta_arch.build import uses_channels_last
 from cardamage.modeling.roi_heads.detection import Suppression
 from cardamage.solver import ModelEMA
 
@@ -88,7 +89,7 @@ class BackendTrainer(DefaultTrainer):
                 f"MODEL.ROI_HEADS.NMS_TYPE is {suppression.kind!r}, but Detectron2's "
                 f"{cfg.MODEL.META_ARCHITECTURE} has no box predictor that it could apply to: set it to hard."
             )
-        return model.to(memory_format=torch.channels_last) if own.MODEL.CHANNELS_LAST else model
+        return model.to(memory_format=torch.channels_last) if uses_channels_last(own) else model
 
     @classmethod
     def build_evaluator(cls, cfg: UpstreamNode, dataset_name: str) -> DatasetEvaluator:

@@ -25,7 +25,7 @@ def test_values_that_decide_upstream_numbers() -> None:
 def test_own_keys_leave_upstream_behaviour_alone() -> None:
     cfg = get_cfg()
     assert cfg.MODEL.ROI_HEADS.NMS_TYPE == "hard"
-    assert cfg.MODEL.CHANNELS_LAST is False
+    assert cfg.MODEL.CHANNELS_LAST == "auto"
     assert cfg.SOLVER.AMP.DTYPE == "auto"
     assert cfg.SOLVER.EMA == {"ENABLED": False, "DECAY": 0.999}
     assert cfg.TEST.BEST_CHECKPOINT == {"ENABLED": True, "METRIC": "segm/AP", "MODE": "max"}

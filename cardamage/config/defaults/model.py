@@ -47,8 +47,8 @@ def _common() -> dict[str, Any]:
         # Ours: torch.compile the parts of a model that train; "auto" does so on a GPU, where the run is long
         # enough to pay for it.
         "COMPILE": "auto",
-        # Ours: torch.channels_last memory layout.
-        "CHANNELS_LAST": False,
+        # Ours: torch.channels_last memory layout; "auto" takes it where SOLVER.AMP is on.
+        "CHANNELS_LAST": "auto",
     }
 
 

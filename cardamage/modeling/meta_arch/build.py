@@ -13,10 +13,20 @@ from cardamage.modeling.registry import Registry
 
 from .preprocessing import ImageModel
 
-__all__ = ["META_ARCH_REGISTRY", "build_model"]
+__all__ = ["META_ARCH_REGISTRY", "build_model", "uses_channels_last"]
 
 META_ARCH_REGISTRY = Registry("META_ARCH", "MODEL.META_ARCHITECTURE")
 META_ARCH_REGISTRY.__doc__ = "Callables ``(cfg) -> module``, chosen by ``MODEL.META_ARCHITECTURE``."
+
+
+def uses_channels_last(cfg: Any) -> bool:
+    """Tell whether ``MODEL.CHANNELS_LAST`` asks for that layout.
+
+    ``auto`` does where ``SOLVER.AMP`` is on: kernels of lower precision are made for it. float32 without it
+    has the numbers that are compared with Detectron2's.
+    """
+    wanted = cfg.MODEL.CHANNELS_LAST
+    return bool(cfg.SOLVER.AMP.ENABLED if wanted == "auto" else wanted)
 
 
 def build_model(cfg: Any) -> nn.Module:
@@ -34,7 +44,7 @@ def build_model(cfg: Any) -> nn.Module:
     model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
     _set_color_jitter(model, cfg)
     model.to(torch.device(cfg.MODEL.DEVICE))
-    if cfg.MODEL.CHANNELS_LAST:
+    if uses_channels_last(cfg):
         model.to(memory_format=torch.channels_last)
     return model
 

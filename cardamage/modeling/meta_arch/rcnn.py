@@ -20,7 +20,7 @@ from ..detections import DetectionBatch
 from ..postprocessing import detector_postprocess, postprocess_batch
 from ..proposal_generator import build_proposal_generator
 from ..roi_heads import build_roi_heads
-from .build import META_ARCH_REGISTRY
+from .build import META_ARCH_REGISTRY, uses_channels_last
 from .preprocessing import ImageModel
 
 __all__ = ["GeneralizedRCNN", "ProposalNetwork"]
@@ -103,7 +103,7 @@ class GeneralizedRCNN(ImageModel):
             "vis_period": cfg.VIS_PERIOD,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
-            "channels_last": cfg.MODEL.CHANNELS_LAST,
+            "channels_last": uses_channels_last(cfg),
         }
 
     def forward(self, batched_inputs: Inputs) -> Any:
@@ -244,7 +244,7 @@ class ProposalNetwork(ImageModel):
             "proposal_generator": build_proposal_generator(cfg, backbone.output_shape()),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
-            "channels_last": cfg.MODEL.CHANNELS_LAST,
+            "channels_last": uses_channels_last(cfg),
         }
 
     def forward(self, batched_inputs: Inputs) -> Any:
