@@ -57,11 +57,11 @@ def paste_masks_in_image(
         return _paste_by_chunks(masks, boxes, height, width, threshold)
     dtype = torch.bool if threshold >= 0 else torch.uint8
     image = torch.zeros(len(masks), height, width, dtype=dtype, device=masks.device)
-    sampler = WindowSampler(masks, boxes, height, width, threshold)
+    sampler = WindowSampler(masks, boxes, height, width, threshold, by_columns=False)
     for number, window in enumerate(sampler.windows):
-        for columns, values in sampler.sample(number):
+        for rows, values in sampler.sample(number):
             part = values if threshold >= 0 else _cut(values, threshold)
-            image[number, window.y0 : window.y1, columns] = part.t()
+            image[number, rows, window.x0 : window.x1] = part
     return image
 
 

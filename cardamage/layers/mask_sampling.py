@@ -65,36 +65,75 @@ class WindowSampler:
     """
 
     def __init__(
-        self, masks: torch.Tensor, boxes: torch.Tensor, height: int, width: int, threshold: float
+        self,
+        masks: torch.Tensor,
+        boxes: torch.Tensor,
+        height: int,
+        width: int,
+        threshold: float,
+        by_columns: bool = True,
     ) -> None:
-        """Prepare to sample masks (R, M, M) with boxes (R, 4) in an image, cut at a threshold from 0."""
+        """Prepare to sample masks.
+
+        Args:
+            masks: (R, M, M).
+            boxes: (R, 4).
+            height: of the image.
+            width: of the image.
+            threshold: where to cut; below 0 for grey values.
+            by_columns: lay the samples out column by column rather than row by row.
+        """
         self.windows = paste_windows(boxes, height, width)
         self._masks = masks.to(torch.float32)
-        self._rows = _axis(0, height, boxes[:, 1], boxes[:, 3], masks.shape[-1])
-        self._columns = _axis(0, width, boxes[:, 0], boxes[:, 2], masks.shape[-1])
+        rows = _axis(0, height, boxes[:, 1], boxes[:, 3], masks.shape[-1])
+        columns = _axis(0, width, boxes[:, 0], boxes[:, 2], masks.shape[-1])
+        self._by_columns = by_columns
+        self._lines, self._along = (columns, rows) if by_columns else (rows, columns)
         self._threshold = threshold
 
     def sample(self, number: int) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Sample one mask, some columns at a time.
+        """Sample one mask, some lines (columns, or rows) at a time.
 
         Yields:
-            The columns in the image, and of these and the window's rows (columns, rows): bool, whether they
-            are inside, or for a threshold below 0 float32 values.
+            The lines in the image, and of these and the window's pixels along them (lines, pixels): bool,
+            whether they are inside, or for a threshold below 0 float32 values.
         """
         window, one = self.windows[number], slice(number, number + 1)
-        rows = self._rows.part(one, slice(window.y0, window.y1))
-        stretched = _stretch(self._masks[one], rows)[0]
-        step = max(1, _CHUNK_PIXELS // max(window.y1 - window.y0, 1))
-        for start in range(window.x0, window.x1 if window.y1 > window.y0 else 0, step):
-            part = slice(start, min(start + step, window.x1))
-            columns = self._columns.part(one, part)
-            lower, weight = columns.index[0], columns.weight[0, :, None]
-            # Whole rows are copied at once; a gather would look up every element.
+        lines, pixels = slice(window.x0, window.x1), slice(window.y0, window.y1)
+        if not self._by_columns:
+            lines, pixels = pixels, lines
+        if lines.stop <= lines.start or pixels.stop <= pixels.start:
+            return
+        along = self._along.part(one, pixels)
+        mask = self._masks[number] if self._by_columns else self._masks[number].t()
+        stretched = _stretch(mask[None], along)[0]
+        step = max(1, _CHUNK_PIXELS // (pixels.stop - pixels.start))
+        for start in range(lines.start, lines.stop, step):
+            part = slice(start, min(start + step, lines.stop))
+            across = self._lines.part(one, part)
+            lower, weight = across.index[0], across.weight[0, :, None]
+            # Whole lines are copied at once; a gather would look up every element.
             values = stretched.index_select(0, lower).lerp_(stretched.index_select(0, lower + 1), weight)
             if self._threshold < 0:
                 yield part, values
             else:
-                yield part, _cut_exactly(values, self._masks[number], columns, rows, self._threshold)
+                yield part, self._cut_exactly(values, self._masks[number], across.place[0], along.place[0])
+
+    def _cut_exactly(
+        self, values: torch.Tensor, mask: torch.Tensor, across: torch.Tensor, along: torch.Tensor
+    ) -> torch.Tensor:
+        """Cut (lines, pixels) values; those so near the threshold that rounding decides are sampled again."""
+        inside = values >= self._threshold + _DOUBT
+        doubtful = (values >= self._threshold - _DOUBT).bitwise_xor_(inside)
+        # Much faster than torch's where little is found.
+        places = torch.from_numpy(np.flatnonzero(doubtful.numpy()))
+        if len(places):
+            line = places.div(values.shape[1], rounding_mode="floor")
+            pair = across[line], along[places - line * values.shape[1]]
+            grid = torch.stack(pair if self._by_columns else pair[::-1], dim=1)[None, None]
+            again = F.grid_sample(mask[None, None], grid, align_corners=False)[0, 0, 0]
+            inside.view(-1)[places] = again >= self._threshold
+        return inside
 
 
 def sample_batch(masks: torch.Tensor, boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -144,20 +183,3 @@ def _pick(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 def _within(length: int, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
     pixels = torch.arange(length, device=low.device, dtype=torch.float32)
     return (pixels >= low.floor()[:, None] - 1) & (pixels < high.ceil()[:, None] + 1)
-
-
-def _cut_exactly(
-    values: torch.Tensor, mask: torch.Tensor, columns: _Axis, rows: _Axis, threshold: float
-) -> torch.Tensor:
-    """Cut (columns, rows) values; those so near the threshold that rounding decides are sampled again."""
-    inside = values >= threshold + _DOUBT
-    doubtful = (values >= threshold - _DOUBT).bitwise_xor_(inside)
-    # Much faster than torch's where little is found.
-    places = torch.from_numpy(np.flatnonzero(doubtful.numpy()))
-    if len(places):
-        column = places.div(values.shape[1], rounding_mode="floor")
-        row = places - column * values.shape[1]
-        grid = torch.stack((columns.place[0, column], rows.place[0, row]), dim=1)[None, None]
-        again = F.grid_sample(mask[None, None], grid, align_corners=False)[0, 0, 0]
-        inside.view(-1)[places] = again >= threshold
-    return inside

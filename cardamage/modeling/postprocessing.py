@@ -97,7 +97,7 @@ def postprocess_batch(
         found: the detections in the network's pixels.
         output_sizes: N sizes (h, w) of the photos.
         mask_threshold: the probability from which on a pixel belongs to the object.
-        mask_output: as there; for ``rle`` the host waits a second time, for the run lengths.
+        mask_output: as there; for ``rle`` the host waits twice more, for the number of runs and for them.
 
     Returns:
         The detections of every image in its photo's pixels.

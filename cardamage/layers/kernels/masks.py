@@ -1,7 +1,7 @@
 """Small masks pasted into images on a GPU, as pictures or as the places where they change, in Triton.
 
-The arithmetic is that of ``grid_sample`` on a CPU to the bit: products and sums are fused where they are fused
-there. So a GPU's masks are a CPU's.
+The arithmetic is that of ``grid_sample`` on a CPU to the bit: a product and a sum are one operation where
+they are one there, and else are two. So a GPU's masks are a CPU's.
 """
 
 from __future__ import annotations
