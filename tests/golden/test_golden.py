@@ -16,6 +16,7 @@ import torch
 
 from cardamage.config import get_cfg
 from cardamage.modeling import build_model
+from cardamage.modeling.fusion import FastInference
 from cardamage.solver import build_optimizer
 from cardamage.structures import Boxes, Instances, PolygonMasks
 from cardamage.utils.events import EventStorage
@@ -144,6 +145,9 @@ def test_inference(case: str) -> None:
     np.testing.assert_allclose(proposals[0].proposal_boxes.tensor[:20], expected["boxes"], atol=0.01)
     np.testing.assert_allclose(proposals[0].objectness_logits[:20], expected["logits"], rtol=1e-4)
     _check_instances(model(batch)[0]["instances"], record["instances"])
+    fused = FastInference(model, torch.float32, torch.device("cpu"), fuse=True)
+    _check_instances(fused(batch)[0]["instances"], record["instances"])
+    assert not fused.broken
 
 
 def _check_instances(found: Instances, expected: dict[str, Any]) -> None:
