@@ -14,6 +14,7 @@ from cardamage.data.parcel import Parcel, pack_masks
 from cardamage.data.prefetch import hand_out
 from cardamage.data.samplers.grouped_batch_sampler import PositionedBatchSampler, SamplePosition, group_stream
 from cardamage.data.seeding import seeded, worker_init_reset_seed
+from cardamage.data.slabs import forget
 from cardamage.errors import CardamageError, DataError
 
 __all__ = ["InferenceLoader", "StreamLoader", "TrainLoader", "trivial_batch_collator"]
@@ -128,12 +129,18 @@ class _CarefulLoader(_Prefetching, DataLoader[Any]):
         return hand_out(self._checked(super().__iter__()), self._device)
 
     def _checked(self, batches: Iterator[Any]) -> Iterator[Any]:
-        while (batch := next(batches, _END)) is not _END:
-            if isinstance(batch, _Failure):
-                # The error's traceback would keep the iterator, and with it the workers, alive.
-                del batches
-                raise batch.error
-            yield batch
+        workers: set[int] = set()
+        try:
+            while (batch := next(batches, _END)) is not _END:
+                if isinstance(batch, _Failure):
+                    # The error's traceback would keep the iterator, and with it the workers, alive.
+                    del batches
+                    raise batch.error
+                if isinstance(batch, Parcel) and batch.worker is not None:
+                    workers.add(batch.worker)
+                yield batch
+        finally:
+            forget(workers)
 
 
 class InferenceLoader(_CarefulLoader):

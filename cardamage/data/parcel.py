@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from cardamage.data.slabs import Slab, borrow, take
 from cardamage.structures import BitMasks, Instances, PolygonMasks
 
 __all__ = ["Parcel", "pack_masks"]
@@ -32,17 +33,22 @@ class Parcel:
     are padded on the host first.
     """
 
-    def __init__(self, pickled: bytes, buffer: torch.Tensor, travelling: int) -> None:
+    def __init__(
+        self, pickled: bytes, buffer: torch.Tensor, travelling: int, slab: Slab | None = None
+    ) -> None:
         """Take the parts; :meth:`pack` makes them.
 
         Args:
             pickled: the batch without its tensors' values.
             buffer: uint8 (B,), the values.
             travelling: how many bytes, from the first on, are for the device.
+            slab: the shared memory that the values are in, before they are sent.
         """
         self.pickled = pickled
         self.buffer = buffer
         self.travelling = travelling
+        self.slab = slab
+        self.worker: int | None = None
         self.moved: torch.Tensor | None = None
 
     @classmethod
@@ -60,15 +66,23 @@ class Parcel:
         pickler = _Packer(stream, {id(tensor) for tensor in _travellers(batch)})
         pickler.dump(batch)
         size = pickler.sizes["go"] + pickler.sizes["stay"]
-        buffer = _shared_memory(size) if shared else torch.empty(size, dtype=torch.uint8)
+        slab = take(size) if shared else None
+        buffer = torch.empty(size, dtype=torch.uint8) if slab is None else slab.values[:size]
         start = {"go": 0, "stay": pickler.sizes["go"]}
         for tensor, (region, offset, dtype, shape) in pickler.tensors.values():
             _view(buffer, start[region] + offset, dtype, shape).copy_(tensor)
-        return cls(stream.getvalue(), buffer, pickler.sizes["go"])
+        return cls(stream.getvalue(), buffer, pickler.sizes["go"], slab)
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        if self.slab is None:
+            return Parcel, (self.pickled, self.buffer, self.travelling)
+        return _arrived, (self.pickled, self.slab, len(self.buffer), self.travelling)
 
     def pin_memory(self) -> Parcel:
         """Return the parcel in pinned memory; torch's loaders call this."""
-        return Parcel(self.pickled, self.buffer.pin_memory(), self.travelling)
+        pinned = Parcel(self.pickled, self.buffer.pin_memory(), self.travelling)
+        pinned.worker = self.worker
+        return pinned
 
     def send(self, device: torch.device) -> None:
         """Begin to copy what is for the device; from pinned memory the host doesn't wait for it."""
@@ -80,6 +94,13 @@ class Parcel:
         regions = {"stay": self.buffer[self.travelling :].clone()}
         regions["go"] = self.buffer if self.moved is None else self.moved
         return _Unpacker(io.BytesIO(self.pickled), regions).load()
+
+
+def _arrived(pickled: bytes, slab: Slab, size: int, travelling: int) -> Parcel:
+    """Return a parcel in another process than it was packed in."""
+    parcel = Parcel(pickled, borrow(slab)[:size], travelling)
+    parcel.worker = slab.worker
+    return parcel
 
 
 class _Packer(ForkingPickler):
@@ -130,12 +151,6 @@ def _view(buffer: torch.Tensor, offset: int, dtype: torch.dtype, shape: Sequence
     if size == 0:
         return torch.empty(shape, dtype=dtype, device=buffer.device)
     return buffer[offset : offset + size].view(dtype).view(shape)
-
-
-def _shared_memory(size: int) -> torch.Tensor:
-    """Return uint8 (size,) that other processes can be handed."""
-    storage = torch.UntypedStorage._new_shared(size)
-    return torch.empty(0, dtype=torch.uint8).set_(storage)
 
 
 def _travellers(batch: Any) -> Iterator[torch.Tensor]:
