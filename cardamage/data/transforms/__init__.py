@@ -21,6 +21,7 @@ from cardamage.data.transforms.augmentation import (
     TransformGen,
     apply_augmentations,
     apply_transform_gens,
+    decides_by_size,
 )
 from cardamage.data.transforms.augmentation_impl import (
     FixedSizeCrop,
@@ -88,4 +89,5 @@ __all__ = [
     "VFlipTransform",
     "apply_augmentations",
     "apply_transform_gens",
+    "decides_by_size",
 ]
