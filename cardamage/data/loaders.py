@@ -123,6 +123,9 @@ class _CarefulLoader(_Prefetching, DataLoader[Any]):
         collate = _Collator(collate_fn, pinned=kwargs.get("pin_memory", False))
         super().__init__(dataset, collate_fn=collate, **kwargs)
 
+    def check_worker_number_rationality(self) -> None:
+        """Leave out torch's warning of more workers than cores: trainings tell whether they wait for them."""
+
     def __iter__(self) -> Any:
         # Generators hold the only reference to torch's iterator: whoever drops them ends the worker
         # processes.

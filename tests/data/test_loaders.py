@@ -254,3 +254,8 @@ def test_spawned_workers_give_the_same() -> None:
     loader = _train(num_workers=1, multiprocessing_context="spawn")
     assert isinstance(loader, TrainLoader)
     assert _first(loader, 3) == _first(_train(), 3)
+
+
+def test_many_workers_are_nothing_to_warn_of(recwarn: pytest.WarningsRecorder) -> None:
+    next(iter(_train(num_workers=(multiprocessing.cpu_count() or 1) + 1)))
+    assert [str(warning.message) for warning in recwarn] == []

@@ -213,6 +213,10 @@ def test_progress_shows_what_matters() -> None:
         later = describe_progress(storage, 90)
     assert text.startswith("loss 1.5, lr 0.02, data 25%, ")
     assert later == f"ETA 0:01:30, {text}"
+    with EventStorage() as storage:
+        storage.put_scalars(data_time=0.25, time=1.0)
+        storage.put_scalar("data_share", 0.125, smoothing_hint=False)
+        assert describe_progress(storage).startswith("data 12%, ")
 
 
 def test_bar_mutes_metric_lines_on_the_terminal(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:

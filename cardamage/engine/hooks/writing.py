@@ -148,7 +148,9 @@ def describe_progress(storage: Any, steps_left: int | None = None) -> str:
         parts.append(f"loss {shown['total_loss'][0]:.3g}")
     if "lr" in shown:
         parts.append(f"lr {shown['lr'][0]:.3g}")
-    if "time" in shown and "data_time" in shown and shown["time"][0] > 0:
+    if "data_share" in shown:
+        parts.append(f"data {shown['data_share'][0]:.0%}")
+    elif "time" in shown and "data_time" in shown and shown["time"][0] > 0:
         parts.append(f"data {min(1.0, shown['data_time'][0] / shown['time'][0]):.0%}")
     memory = peak_memory_mb()
     if memory is not None:
