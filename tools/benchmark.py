@@ -36,5 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     # Or the command labelme2coco.py beside this one would be taken for the package of that name.
-    sys.path.remove(str(Path(__file__).resolve().parent))
+    here = str(Path(__file__).resolve().parent)
+    sys.path[:] = [folder for folder in sys.path if folder != here]
     run(main)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +18,11 @@ NAMES = ("train", "inference", "loader", "evaluation", "conversion", "start", "q
 
 CONFIG = "configs/COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml"
 QUALITY_CONFIG = "configs/parts/mask_rcnn_R_50_FPN.yaml"
+
+# Of the config tree: LIKE.THIS, or one of those without a dot.
+_KEY = re.compile(
+    r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+|OUTPUT_DIR|SEED|VERSION|CUDNN_BENCHMARK|FLOAT32_PRECISION|[A-Z]+_PERIOD"
+)
 
 _EPILOG = """
 examples:
@@ -38,24 +45,31 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     Raises:
         ConfigValueError: a section isn't one, or a number is out of its range.
     """
-    parser = _parser()
-    args, rest = parser.parse_known_args(argv)
-    unknown = [word for word in rest if word.startswith("-")]
-    if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    _split(args, [*args.words, *rest])
+    words = list(sys.argv[1:] if argv is None else argv)
+    # Before argparse, whose flags of several words would take keys for theirs.
+    first_key = next((place for place, word in enumerate(words) if _KEY.fullmatch(word)), len(words))
+    args = _parser().parse_args(words[:first_key])
+    args.command, args.opts = words, words[first_key:]
+    for name in args.sections:
+        if name not in NAMES:
+            raise ConfigValueError(
+                f"There is no section {name!r}{did_you_mean(name, NAMES)}: name some of {', '.join(NAMES)}."
+            )
+    args.sections = args.sections or [name for name in NAMES if name != "quality"]
     _check(args)
     return args
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="How fast cardamage is beside Detectron2, torchvision and others that are installed.",
+        usage="%(prog)s [SECTION ...] [flags] [KEY VALUE ...]",
+        description="How fast cardamage is beside Detectron2, torchvision and others that are installed. "
+        "Config keys and values go last, as for train_net.py.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("words", nargs="*", metavar="SECTION | KEY VALUE", help=f"of {', '.join(NAMES)}; then config keys")
+    add("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(NAMES)} (default: all but the last)")
     add("--config-file", default=CONFIG, metavar="FILE", help="model (default: Mask R-CNN R-50-FPN)")
     add("--weights", default="", metavar="FILE", help="checkpoint for all sides (default: made up)")
     add("--device", default="auto", help="cpu, cuda or auto (default)")
@@ -90,19 +104,6 @@ def _parser() -> argparse.ArgumentParser:
     quality.add_argument("--quality-config", default=QUALITY_CONFIG, metavar="FILE", help="(car parts, R-50)")
     quality.add_argument("--quality-data", nargs=2, metavar=("TRAIN", "TEST"), help="(default: car parts)")
     return parser
-
-
-def _split(args: argparse.Namespace, words: Sequence[str]) -> None:
-    """Tell sections from config keys, which are in capitals."""
-    places = (place for place, word in enumerate(words) if word.partition(".")[0].isupper())
-    first_key = next(places, len(words))
-    args.sections, args.opts = list(words[:first_key]), list(words[first_key:])
-    for name in args.sections:
-        if name not in NAMES:
-            raise ConfigValueError(
-                f"There is no section {name!r}{did_you_mean(name, NAMES)}: name some of {', '.join(NAMES)}."
-            )
-    args.sections = args.sections or [name for name in NAMES if name != "quality"]
 
 
 def _check(args: argparse.Namespace) -> None:

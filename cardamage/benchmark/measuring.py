@@ -19,14 +19,20 @@ from cardamage.errors import CardamageError
 
 __all__ = ["Maker", "build_sides", "measure", "measure_parts", "quiet", "say"]
 
+_LINE = 78
+
 Maker = Callable[[], Side]
 
 
 def say(text: str) -> None:
-    """Tell on stderr how far it is; stdout is for the table."""
+    """Tell on stderr how far it is, in one line of a terminal; stdout is for the tables.
+
+    Args:
+        text: what it does; empty clears the line.
+    """
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{text}"[:120])
-    else:
+        sys.stderr.write(f"\r\x1b[K{text[:_LINE]}")
+    elif text:
         sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 

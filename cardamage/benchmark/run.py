@@ -48,15 +48,17 @@ def run_benchmark(args: argparse.Namespace, show: Any = print) -> Report:
         settings = make_settings(args, Path(scratch))
         report = Report(
             datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            list(args.words),
+            list(args.command),
             describe_machine(settings.device),
             versions(),
             _described(args, settings),
         )
+        say("")
         show(format_head(report))
         for name in args.sections:
             sections: Sequence[Section] = run_section(name, settings)
             report.sections += sections
+            say("")
             for section in sections:
                 show("\n" + format_section(section))
     return report
@@ -136,4 +138,5 @@ def _described(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         "photos": photos,
         "model": " ".join([model, *settings.opts]),
         "rounds": f"{turns}; +- is half the distance between the quartiles",
+        "memory": "the most that a run takes, on a GPU with the weights and what the optimizer keeps",
     }

@@ -17,8 +17,11 @@ __all__ = ["AMP", "PLAIN", "Pairs", "Quality", "Settings"]
 Pairs = Sequence[Any]
 
 PLAIN: tuple[Any, ...] = (
-    *("SOLVER.AMP.ENABLED", False),
-    *("MODEL.CHANNELS_LAST", False),
+    *("SOLVER.AMP.ENABLED", False, "SOLVER.FUSED", False),
+    *("MODEL.CHANNELS_LAST", False, "MODEL.COMPILE", False, "MODEL.RPN.SAMPLED_GRADIENT", False),
+    *("TEST.PRECISION", "float32", "TEST.FUSE", False),
+    *("INPUT.RESIZE", "exact", "INPUT.SCALED_DECODE", False),
+    *("DATALOADER.PIN_MEMORY", False, "DATALOADER.PREFETCH_DEVICE", False),
 )
 """Plain eager float32: the path that is held exact against recorded numbers."""
 

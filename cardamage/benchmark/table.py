@@ -48,9 +48,9 @@ def _wrapped(name: str, text: str) -> str:
 
 def format_section(section: Section) -> str:
     """Return a section's table, where its time goes, and what was checked."""
-    own = section.rows[0].side
+    own = textwrap.shorten(section.rows[0].side.partition(",")[0], 16, placeholder="")
     rate = f"{section.item}/s" if section.item else ""
-    columns = f"{'time':>10} {'+-':>6} {rate:>10} {'memory':>10}  {own + ' is':<20}"
+    columns = f"{'time':>10} {'+-':>6} {rate:>10} {'memory':>10}   {own + ' is'}"
     lines = [section.title, _RULE, f"{'':<{_NAME}}{columns}".rstrip()]
     floor = False
     for row in section.rows:
@@ -60,23 +60,21 @@ def format_section(section: Section) -> str:
         lines += _row(section, row)
     if section.parts:
         lines += ["", *_parts(section)]
-    for check in section.checks:
-        lines += (
-            ["", *textwrap.wrap(check, WIDTH)] if check is section.checks[0] else textwrap.wrap(check, WIDTH)
-        )
+    if section.checks:
+        lines += ["", *(line for check in section.checks for line in textwrap.wrap(check, WIDTH))]
     return "\n".join(lines)
 
 
 def _row(section: Section, row: Row) -> list[str]:
     name = f"  {row.side}"
     if row.timing is None:
-        return textwrap.wrap(
-            f"{name:<{_NAME}}{row.note}", WIDTH, subsequent_indent=" " * _NAME, drop_whitespace=False
-        )
-    rate = f"{row.rate:.3g}" if row.rate and row.rate < 100 else f"{row.rate:.0f}" if row.rate else ""
-    memory = f"{row.memory / 2**20:.0f} MiB" if row.memory is not None else ""
-    cells = f"{_seconds(row.timing.median):>10} {row.timing.spread:>6.1%} {rate:>10} {memory:>10}"
-    line = f"{name:<{_NAME}}{cells}  {_said(section.ratio(row))}".rstrip()
+        first = f"{name:<{_NAME}}"
+        return textwrap.wrap(row.note, WIDTH, initial_indent=first, subsequent_indent=" " * _NAME)
+    rate = "" if row.rate is None else f"{row.rate:.3g}" if row.rate < 100 else f"{row.rate:.0f}"
+    memory = _bytes(row.memory) if row.memory is not None else ""
+    spread = f"{row.timing.spread:.1%}" if len(row.timing.seconds) > 1 else ""
+    cells = f"{_seconds(row.timing.median):>10} {spread:>6} {rate:>10} {memory:>10}"
+    line = f"{name:<{_NAME}}{cells}   {_said(section.ratio(row))}".rstrip()
     values = ", ".join(f"{key} {value:.1f}" for key, value in row.values.items())
     extra = "; ".join(filter(None, (values, row.note)))
     return [line, *textwrap.wrap(extra, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)]
@@ -85,7 +83,7 @@ def _row(section: Section, row: Row) -> list[str]:
 def _said(ratio: float | None) -> str:
     if ratio is None:
         return ""
-    return f"{ratio:.2f} times as fast" if ratio < 100 else f"{ratio:.0f} times as fast"
+    return f"{ratio:.2f} x as fast" if ratio < 100 else f"{ratio:.0f} x as fast"
 
 
 def _seconds(value: float) -> str:
@@ -95,6 +93,10 @@ def _seconds(value: float) -> str:
             scaled = value / size
             return f"{scaled:.{max(0, 2 - len(str(int(scaled))) + 1)}f} {unit}"
     return f"{value * 1e6:.0f} us"
+
+
+def _bytes(value: int) -> str:
+    return f"{value / 2**20:.0f} MiB" if value < 10 * 2**30 else f"{value / 2**30:.1f} GiB"
 
 
 def _parts(section: Section) -> list[str]:

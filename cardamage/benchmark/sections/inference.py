@@ -11,7 +11,7 @@ from cardamage.benchmark.sides import own
 from cardamage.benchmark.sides.floor import floors_of
 from cardamage.benchmark.sides.lineup import own_of, peers_of
 
-__all__ = ["run"]
+__all__ = ["objects_found", "run"]
 
 
 def run(settings: Settings) -> list[Section]:
@@ -31,13 +31,24 @@ def _batch(settings: Settings, batch: int) -> Section:
         sides, failed = build_sides(lineup, settings)
         rows = measure(sides, settings, f"inference of {batch}")
         parts = measure_parts(sides, settings, f"inference of {batch}")
-        for side, row in zip(sides, rows, strict=True):
-            if side.detections is not None:
-                found = side.detections(side())
-                row.values["objects an image"] = sum(found) / len(found)
+        found = {side.name: side.detections(side()) for side in sides if side.detections is not None}
     for seconds in parts.values():
-        # Inside the model nothing is left but that behind its heads.
+        # What comes before the model is resizing, and in it nothing is left but that behind its heads.
+        seconds["prep"] = seconds.pop("waiting", 0.0) + seconds["prep"]
         seconds["paste masks"] = seconds.pop("rest", 0.0)
     height, width = settings.size
     title = f"Inference, {batch} x 3 x {height} x {width}, masks pasted at {height} x {width}"
-    return Section(f"inference-{batch}", title, "img", [*rows, *failed], parts)
+    return Section(f"inference-{batch}", title, "img", [*rows, *failed], parts, [objects_found(found)])
+
+
+def objects_found(found: dict[str, list[int]]) -> str:
+    """Return a sentence about how many objects each side found in a photo.
+
+    Args:
+        found: by side, the objects of each photo.
+    """
+    numbers = {number for counts in found.values() for number in counts}
+    if len(numbers) == 1:
+        return f"Every side found {numbers.pop()} objects in each photo."
+    said = (f"{side} {sum(counts) / len(counts):.1f}" for side, counts in found.items())
+    return f"Objects found in a photo: {', '.join(said)}."

@@ -20,17 +20,22 @@ Commands = dict[str, tuple[str, Callable[[], float]]]
 
 def run(settings: Settings) -> list[Section]:
     """Measure processes from their start."""
-    imports: Commands = {"import cardamage": ("own", partial(run_python, ("-c", "import cardamage")))}
-    for name in ("detectron2", "torchvision"):
-        if is_importable(name):
-            imports[f"import {name}"] = ("peer", partial(run_python, ("-c", f"import {name}")))
+    imports: Commands = {}
+    for name, role in (("cardamage", "own"), ("Detectron2", "peer"), ("torchvision", "peer")):
+        if is_importable(name.lower()):
+            imports[name] = (role, partial(run_python, ("-c", f"import {name.lower()}")))
     floor: Commands = {"python alone": ("floor", partial(run_python, ("-c", "pass")))}
     command = str(train_net())
-    helps: Commands = {"train_net.py --help": ("own", partial(run_python, (command, "--help")))}
+    helps: Commands = {"cardamage": ("own", partial(run_python, (command, "--help")))}
     return [
-        _section("start-import", "Start, importing the package", {**imports, **floor}, settings),
-        _section("start-help", "Start, --help of the training command", {**helps, **floor}, settings),
-        _section("start-step", "Start, to the first training step's metrics", _steps(settings), settings),
+        _section("start-import", "Start, the package's import", {**imports, **floor}, settings),
+        _section("start-help", "Start, train_net.py --help", {**helps, **floor}, settings),
+        _section(
+            "start-step",
+            "Start, from the command to the metrics of its first training step",
+            _steps(settings),
+            settings,
+        ),
     ]
 
 

@@ -30,8 +30,8 @@ def build_model(cfg: CfgNode, size: tuple[int, int]) -> nn.Module:
     It is what ``maskrcnn_resnet50_fpn`` builds, whose norms and frozen stages follow the weights' kind there.
 
     Args:
-        cfg: classes, pixels, norms and frozen stages are read; of another network it gets fresh weights, and
-            keeps whatever it finds, so that it is as busy.
+        cfg: classes, pixels, norms, frozen stages and counts of boxes are read; of another network it
+            gets fresh weights, and keeps whatever it finds, so that it is as busy.
         size: (height, width) that pictures have and are not scaled from.
     """
     frozen = cfg.MODEL.RESNETS.NORM == "FrozenBN"
@@ -41,7 +41,7 @@ def build_model(cfg: CfgNode, size: tuple[int, int]) -> nn.Module:
         norm_layer=FrozenBatchNorm2d if frozen else nn.BatchNorm2d,
         trainable_layers=max(0, 5 - cfg.MODEL.BACKBONE.FREEZE_AT),
     )
-    heads = cfg.MODEL.ROI_HEADS
+    heads, rpn = cfg.MODEL.ROI_HEADS, cfg.MODEL.RPN
     model = MaskRCNN(
         backbone,
         num_classes=heads.NUM_CLASSES + 1,
@@ -51,7 +51,12 @@ def build_model(cfg: CfgNode, size: tuple[int, int]) -> nn.Module:
         image_std=[value / 255 for value in cfg.MODEL.PIXEL_STD],
         box_score_thresh=heads.SCORE_THRESH_TEST,
         box_detections_per_img=cfg.TEST.DETECTIONS_PER_IMAGE,
-        rpn_post_nms_top_n_train=cfg.MODEL.RPN.POST_NMS_TOPK_TRAIN,
+        rpn_pre_nms_top_n_train=rpn.PRE_NMS_TOPK_TRAIN,
+        rpn_pre_nms_top_n_test=rpn.PRE_NMS_TOPK_TEST,
+        rpn_post_nms_top_n_train=rpn.POST_NMS_TOPK_TRAIN,
+        rpn_post_nms_top_n_test=rpn.POST_NMS_TOPK_TEST,
+        rpn_batch_size_per_image=rpn.BATCH_SIZE_PER_IMAGE,
+        box_batch_size_per_image=heads.BATCH_SIZE_PER_IMAGE,
     )
     ours = DetectionCheckpointer(nn.Module()).read(cfg.MODEL.WEIGHTS)["model"]
     weights = for_torchvision(model.state_dict(), {name: torch.as_tensor(v) for name, v in ours.items()})
