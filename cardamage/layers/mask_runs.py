@@ -62,14 +62,20 @@ def _numbers(positions: np.ndarray, counts: np.ndarray, ends: np.ndarray) -> np.
 def _characters(numbers: np.ndarray) -> tuple[bytes, np.ndarray]:
     """Write signed numbers in as few groups of bits as hold them; return the text and each one's length."""
     # The sign needs a bit, too; a negative number needs as many as the one below its absolute value.
-    magnitude = np.where(numbers < 0, ~numbers, numbers)
-    longest = int(magnitude.max(initial=0)).bit_length() // _BITS + 1
-    limits = np.int64(1) << (_BITS * np.arange(1, longest) - 1)
-    lengths = np.searchsorted(limits, magnitude, side="right") + 1
-    groups = np.arange(longest)
-    characters = (numbers[:, None] >> (_BITS * groups)) & (_MORE - 1)
-    characters += np.where(groups < lengths[:, None] - 1, _MORE, 0) + _FIRST
-    return characters[groups < lengths[:, None]].astype(np.uint8).tobytes(), lengths
+    left = np.where(numbers < 0, ~numbers, numbers) >> (_BITS - 1)
+    lengths = np.ones(len(numbers), dtype=np.int64)
+    while left.any():
+        lengths += left > 0
+        left >>= _BITS
+    ends = lengths.cumsum()
+    text = np.empty(int(ends[-1]), dtype=np.uint8)
+    place, count = ends - lengths, lengths
+    while len(place):
+        more = count > 1
+        text[place] = (numbers & (_MORE - 1)) + (more * _MORE + _FIRST)
+        rest = np.flatnonzero(more)
+        place, count, numbers = place[rest] + 1, count[rest] - 1, numbers[rest] >> _BITS
+    return text.tobytes(), lengths
 
 
 def encode_positions(
