@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
+from cardamage.utils.compiling import region
+
 __all__ = ["ColorJitter", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation"]
 
 # ITU-R BT.601, R G B, in torchvision's digits.
@@ -138,26 +140,36 @@ class ColorJitter:
         Returns:
             Float of the same shape; pictures that weren't drawn have exactly their values.
         """
-        images = images.float()
+        ranges = (self.brightness, self.contrast, self.saturation)
+        steps = (*(tuple(one) != (1, 1) for one in ranges), tuple(self.hue) != (0, 0))
         changed, factors = self.draw(len(images), images.device)
-        inside = None if sizes is None else _inside(sizes, images)
-        result = self.apply(images, factors, inside)
-        keep = changed[:, None, None, None]
-        return torch.where(keep if inside is None else keep & inside, result, images)
+        return _change(images.float(), changed, factors, sizes, steps, self.reverse)
 
-    def apply(self, images: torch.Tensor, factors: torch.Tensor, inside: torch.Tensor | None) -> torch.Tensor:
-        """Change all pictures by given factors (4, N), leaving out steps whose range does nothing."""
-        brightness, contrast, saturation, hue = factors
-        result = images.flip(1) if self.reverse else images
-        if tuple(self.brightness) != (1, 1):
-            result = adjust_brightness(result, brightness)
-        if tuple(self.contrast) != (1, 1):
-            result = adjust_contrast(result, contrast, inside)
-        if tuple(self.saturation) != (1, 1):
-            result = adjust_saturation(result, saturation)
-        if tuple(self.hue) != (0, 0):
-            result = adjust_hue(result, hue)
-        return result.flip(1) if self.reverse else result
+
+@region
+def _change(
+    images: torch.Tensor,
+    changed: torch.Tensor,
+    factors: torch.Tensor,
+    sizes: torch.Tensor | None,
+    steps: Sequence[bool],
+    reverse: bool,
+) -> torch.Tensor:
+    """Take the steps that do something with the drawn pictures, within their sizes."""
+    inside = None if sizes is None else _inside(sizes, images)
+    result = images.flip(1) if reverse else images
+    if steps[0]:
+        result = adjust_brightness(result, factors[0])
+    if steps[1]:
+        result = adjust_contrast(result, factors[1], inside)
+    if steps[2]:
+        result = adjust_saturation(result, factors[2])
+    if steps[3]:
+        result = adjust_hue(result, factors[3])
+    keep = changed[:, None, None, None]
+    return torch.where(
+        keep if inside is None else keep & inside, result.flip(1) if reverse else result, images
+    )
 
 
 def _inside(sizes: torch.Tensor, images: torch.Tensor) -> torch.Tensor:

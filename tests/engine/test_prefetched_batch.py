@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 from torch._subclasses import FakeTensorMode
 
+from cardamage.data import build_detection_train_loader
 from cardamage.data.parcel import Parcel, pack_masks
+from cardamage.engine import SimpleTrainer
 from cardamage.modeling.batch import RoiRows, TargetBatch
 from cardamage.modeling.roi_heads.mask_targets import crop_targets
 from cardamage.structures import BitMasks, Boxes, ImageList, Instances, PolygonMasks
 
 OUTLINE = [[[1.0, 1, 9, 1, 9, 8]], [[2.0, 2, 5, 2, 5, 5], [0.0, 0, 3, 0, 3, 3, 0, 3]]]
+
+
+class Looks(nn.Module):
+    """Notes where its pictures are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.seen: list[str] = []
+
+    def forward(self, batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        self.seen += [sample["image"].device.type for sample in batch]
+        return {"loss": self.weight.sum()}
+
+
+def read(record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "image": torch.ones(3, 2, 2)}
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_the_trainer_asks_its_loader(ours: bool) -> None:
+    records = [{"file_name": str(n), "width": 2, "height": 1} for n in range(7)]
+    loader: Any = build_detection_train_loader(records, mapper=read, total_batch_size=2, seed=0)
+    model = Looks()
+    batches = loader if ours else itertools.cycle([next(iter(loader))])
+    trainer = SimpleTrainer(model, batches, torch.optim.SGD(model.parameters(), lr=0.1))
+    trainer.prefetch_device = torch.device("meta")
+    trainer.train(0, 2)
+    assert model.seen == ["meta" if ours else "cpu"] * 4
 
 
 @pytest.mark.parametrize("bitmasks", [False, True])

@@ -16,6 +16,7 @@ from cardamage.layers.color import (
     adjust_hue,
     adjust_saturation,
 )
+from cardamage.utils.compiling import Compiler, compiling
 
 SIZES = [(9, 12), (12, 7), (1, 1), (12, 12)]
 
@@ -100,6 +101,18 @@ def test_draws_keep_to_their_ranges_and_come_again() -> None:
     again = jitter.draw(4000, torch.device("cpu"))
     assert torch.equal(again[0], changed)
     assert torch.equal(again[1], factors)
+
+
+def test_compiled_as_one_part() -> None:
+    jitter = ColorJitter(0.6, (0.5, 1.6), (0.4, 1.7), (0.3, 1.9), (-0.4, 0.4), reverse=True)
+    torch.manual_seed(3)
+    wanted = jitter(_batch(), torch.tensor(SIZES))
+    compiler = Compiler("aot_eager")
+    torch.manual_seed(3)
+    with compiling(compiler):
+        found = jitter(_batch(), torch.tensor(SIZES))
+    assert not compiler.broken
+    torch.testing.assert_close(found, wanted)
 
 
 def test_the_host_never_waits_for_the_device() -> None:
