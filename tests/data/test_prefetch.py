@@ -87,3 +87,19 @@ def test_on_the_host_nothing_is_done_ahead() -> None:
     batches = (asked.append(number) or [number] for number in range(3))  # type: ignore[func-returns-value]
     handed = hand_out(batches, torch.device("cpu"))
     assert [next(handed), list(asked)] == [[0], [0]]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_on_a_gpu(workers: int, pinned: bool) -> None:
+    options = {"mapper": read, "total_batch_size": 2, "num_workers": workers, "seed": 1}
+    loader = build_detection_train_loader(RECORDS, pin_memory=pinned, **options)
+    host = next(iter(loader))[0]["image"]
+    assert host.is_pinned() == pinned
+    loader.prefetch_to(torch.device("cuda"))
+    for batch in itertools.islice(loader, 30):
+        for sample in batch:
+            assert sample["image"].is_cuda
+            assert sample["image"].flatten().tolist() == [sample["image_id"]] * 12
+            assert not sample["seen"].is_cuda

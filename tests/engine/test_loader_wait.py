@@ -115,3 +115,21 @@ def test_nothing_counted_is_nothing_told() -> None:
     assert wait.take() is None
     with pytest.raises(StopIteration), wait.waiting():
         raise StopIteration
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_busy_gpu_does_not_wait() -> None:
+    wait = LoaderWait(torch.device("cuda"))
+    torch.cuda.synchronize()
+    with wait.waiting():
+        time.sleep(0.05)
+    torch.cuda.synchronize()
+    idle = wait.take()
+    torch.cuda._sleep(2**30)
+    with wait.waiting():
+        time.sleep(0.05)
+    torch.cuda.synchronize()
+    busy = wait.take()
+    assert idle is not None
+    assert busy is not None
+    assert idle > 0.04 > busy
