@@ -8,8 +8,11 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 Answer = Callable[[BaseHTTPRequestHandler, int], None]
 
@@ -84,6 +87,54 @@ class Loopback:
         """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class Waits(TorchDispatchMode):
+    """Notes every operation after which a host would have to wait for its GPU.
+
+    Attributes:
+        found: the operations' names.
+    """
+
+    READING = ("_local_scalar_dense", "nonzero", "masked_select", "_unique", "unique_", "bincount", "equal")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = func._schema.name.removeprefix("aten::")
+        if name.startswith(self.READING) or self._selects(name, args) or self._copies(name, args, kwargs):
+            self.found.append(name)
+        return func(*args, **kwargs)
+
+    @staticmethod
+    def _selects(name: str, args: Any) -> bool:
+        """Indexing with a mask counts it, but for writing one value."""
+        if name not in ("index", "index_put", "index_put_", "_index_put_impl_"):
+            return False
+        masks = [x for x in args[1] if x is not None and x.dtype in (torch.bool, torch.uint8)]
+        return bool(masks) and (name == "index" or args[2].numel() != 1)
+
+    @staticmethod
+    def _copies(name: str, args: Any, kwargs: Any) -> bool:
+        """Copies to the host wait, and those from it unless they are told not to."""
+        if name == "_to_copy":
+            source, target = args[0].device, torch.device(kwargs.get("device") or args[0].device)
+            blocking = not kwargs.get("non_blocking", False)
+        elif name == "copy_":
+            source, target = args[1].device, args[0].device
+            blocking = not (args[2] if len(args) > 2 else kwargs.get("non_blocking", False))
+        else:
+            return False
+        return source.type != target.type and (blocking or target.type == "cpu")
+
+
+@pytest.fixture
+def waits() -> Waits:
+    """A mode that notes what a GPU's host would wait for inside a ``with`` block."""
+    return Waits()
 
 
 @pytest.fixture

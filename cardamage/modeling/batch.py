@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 _forced: list[bool] = []
+# Places for the ground truth of an image come in multiples of this where shapes are fixed.
+_GROUND_TRUTH_STEP = 8
 
 
 def fixed_shapes(device: torch.device) -> bool:
@@ -62,12 +64,13 @@ def size_tensor(image_sizes: Sequence[tuple[int, int]], device: torch.device) ->
     return limits.to(device, non_blocking=True)
 
 
-def pad(tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Stack tensors of different lengths, with at least one place each: values and (N, K) mask."""
-    counts = torch.tensor([len(t) for t in tensors], device=tensors[0].device)
+def pad(tensors: Sequence[torch.Tensor], step: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stack tensors of different lengths: values and (N, K) mask, where K is a multiple of ``step``."""
+    counts = torch.tensor([len(t) for t in tensors]).to(tensors[0].device, non_blocking=True)
     padded = pad_sequence(list(tensors), batch_first=True)
-    if padded.shape[1] == 0:
-        padded = padded.new_zeros((len(tensors), 1, *padded.shape[2:]))
+    missing = -padded.shape[1] % step if padded.shape[1] else step
+    if missing:
+        padded = torch.cat([padded, padded.new_zeros((len(tensors), missing, *padded.shape[2:]))], dim=1)
     places = torch.arange(padded.shape[1], device=padded.device)
     return padded, places < counts[:, None]
 
@@ -154,11 +157,15 @@ class TargetBatch(Sequence[Instances]):
         if len(targets) == 0:
             none = torch.zeros((0, 1), dtype=torch.int64)
             return cls(torch.zeros((0, 1, 4)), none, none.bool(), [])
-        boxes, valid = pad([t.gt_boxes.tensor for t in targets])
+        device = targets[0].gt_boxes.device if device is None else device
+        # So that few shapes occur, which are compiled for and whose memory is used again.
+        step = _GROUND_TRUTH_STEP if fixed_shapes(device) else 1
+        boxes, valid = pad([t.gt_boxes.tensor for t in targets], step)
         # The RPN's training needs no classes.
-        known = [t.gt_classes if t.has("gt_classes") else torch.zeros(len(t)) for t in targets]
-        classes, _ = pad(known)
-        device = boxes.device if device is None else device
+        known = [
+            t.gt_classes if t.has("gt_classes") else torch.zeros(len(t), device=boxes.device) for t in targets
+        ]
+        classes, _ = pad(known, step)
         columns = [t.to(device, non_blocking=True) for t in (boxes.float(), classes.long(), valid)]
         return cls(columns[0], columns[1], columns[2], instances=list(targets))
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from fvcore.nn import giou_loss, smooth_l1_loss
-from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss
+from fvcore.nn import smooth_l1_loss
 
 from cardamage.absent import absent_names
 from cardamage.errors import ConfigValueError
 from cardamage.structures import Boxes
+from cardamage.utils.compiling import region
+
+from .box_losses import overlap_loss
 
 __all__ = ["Box2BoxTransform", "Box2BoxTransformLinear", "box_regression_loss"]
 
@@ -20,6 +22,7 @@ __getattr__ = absent_names(__name__)
 
 # A predicted box is at most as much larger than its source as 1000 pixels are to 16.
 _DEFAULT_SCALE_CLAMP = math.log(1000.0 / 16)
+_OVERLAP_LOSSES = ("giou", "diou", "ciou")
 
 
 def _center_size(boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -115,6 +118,7 @@ class Box2BoxTransformLinear:
         return torch.cat([center - sides[..., :2], center + sides[..., 2:]], dim=-1).flatten(-2)
 
 
+@region
 def box_regression_loss(
     transform: Box2BoxTransform | Box2BoxTransformLinear,
     src_boxes: torch.Tensor,
@@ -143,7 +147,6 @@ def box_regression_loss(
     Raises:
         ConfigValueError: an unknown ``kind``.
     """
-    losses = {"giou": giou_loss, "diou": distance_box_iou_loss, "ciou": complete_box_iou_loss}
     keep = foreground.unsqueeze(-1)
     # Before any division or logarithm, so that no NaN arises that a zero gradient can't undo.
     deltas = torch.where(keep, deltas.float(), torch.zeros((), device=deltas.device))
@@ -153,14 +156,11 @@ def box_regression_loss(
     if kind == "smooth_l1":
         target = transform.get_deltas(src_boxes, gt_boxes)
         loss = smooth_l1_loss(deltas, target, beta=beta, reduction="none").sum(dim=-1)
-    elif kind in losses:
-        boxes = transform.apply_deltas(deltas, src_boxes)
-        loss = losses[kind](boxes.view(-1, 4), gt_boxes.reshape(-1, 4), reduction="none").view(
-            foreground.shape
-        )
+    elif kind in _OVERLAP_LOSSES:
+        loss = overlap_loss(transform.apply_deltas(deltas, src_boxes), gt_boxes, kind)
     else:
         raise ConfigValueError(
-            f'BBOX_REG_LOSS_TYPE is "{kind}", but must be one of smooth_l1, {", ".join(losses)}'
+            f'BBOX_REG_LOSS_TYPE is "{kind}", but must be one of smooth_l1, {", ".join(_OVERLAP_LOSSES)}'
         )
     return torch.where(foreground, loss, torch.zeros_like(loss)).sum()
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 
 from cardamage.errors import ConfigValueError
+from cardamage.utils.compiling import region
 
-__all__ = ["Matcher", "batched_iou", "match_padded"]
+__all__ = ["Matcher", "batched_iou", "match_boxes", "match_padded"]
 
 
 def batched_iou(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -153,7 +154,7 @@ def match_padded(
         As :meth:`Matcher.match_batch`.
     """
     if isinstance(matcher, Matcher) and type(matcher).__call__ is Matcher.__call__:
-        return matcher.match_batch(quality, gt_valid, pred_valid)
+        return _match(matcher, quality, gt_valid, pred_valid)
     if pred_valid is None:
         pred_valid = gt_valid.new_ones((quality.shape[0], quality.shape[2]))
     matches = torch.zeros(pred_valid.shape, dtype=torch.int64, device=quality.device)
@@ -163,3 +164,30 @@ def match_padded(
         matches[i, predictions] = found
         labels[i, predictions] = label.to(torch.int8)
     return matches, labels
+
+
+# Two parts: the overlaps are rounded once, for all who compare them.
+_overlap = region(batched_iou)
+_match = region(Matcher.match_batch)
+
+
+def match_boxes(
+    matcher: Callable[..., tuple[torch.Tensor, torch.Tensor]],
+    truths: torch.Tensor,
+    boxes: torch.Tensor,
+    gt_valid: torch.Tensor,
+    pred_valid: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Match boxes with the ground truth of a padded batch.
+
+    Args:
+        matcher: see :func:`match_padded`.
+        truths: (N, M, 4) XYXY.
+        boxes: (N, P, 4) XYXY, or (P, 4) for all images.
+        gt_valid: (N, M) bool.
+        pred_valid: (N, P) bool, or None for all.
+
+    Returns:
+        As :meth:`Matcher.match_batch`.
+    """
+    return match_padded(matcher, _overlap(truths, boxes), gt_valid, pred_valid)

@@ -140,10 +140,10 @@ class Compiler:
     def _give_up(self, error: Exception) -> None:
         self.broken = True
         self._compiled.clear()
-        reason = str(error).strip().splitlines()
+        reason = " ".join(str(error).split("\n")[:2]).strip()
         logger.warning(
             "The model can't be compiled here, so the run goes on without, slower: %s",
-            reason[0] if reason else type(error).__name__,
+            reason or type(error).__name__,
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:

@@ -79,7 +79,7 @@ class EventStorage:
         if self._hints.setdefault(name, smoothing_hint) != smoothing_hint:
             raise ValueError(f"scalar {name!r} was put with smoothing_hint={not smoothing_hint} before")
         if isinstance(value, torch.Tensor):
-            value = value.detach().clone() if value.device.type != "cpu" else value.item()
+            value = value.detach().clone()
         self._pending.append((name, value, self._iter if cur_iter is None else int(cur_iter)))
         if len(self._pending) >= _MAX_PENDING:
             self._resolve()

@@ -34,18 +34,85 @@ def _move_without_values(model: torch.nn.Module) -> None:
                     values[name] = torch.nn.Parameter(empty) if values is module._parameters else empty
 
 
+C4 = {
+    # BatchNorm that learns would count rows that only fill a shape, so with it the heads do wait.
+    "MODEL.RESNETS.NORM": "FrozenBN",
+    "MODEL.BACKBONE.NAME": "build_resnet_backbone",
+    "MODEL.RESNETS.DEPTH": 50,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": 256,
+    "MODEL.RESNETS.OUT_FEATURES": ["res4"],
+    "MODEL.ANCHOR_GENERATOR.SIZES": [[32, 64]],
+    "MODEL.RPN.IN_FEATURES": ["res4"],
+    "MODEL.ROI_HEADS.NAME": "Res5ROIHeads",
+    "MODEL.ROI_HEADS.IN_FEATURES": ["res4"],
+    "MODEL.ROI_MASK_HEAD.NUM_CONV": 0,
+}
+KINDS: dict[str, dict[str, Any]] = {
+    "fpn": {},
+    "cascade": {"MODEL.ROI_HEADS.NAME": "CascadeROIHeads", "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": True},
+    "agnostic": {
+        "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": True,
+        "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK": True,
+    },
+    "c4": C4,
+    "giou": {"MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": "giou", "MODEL.RPN.BBOX_REG_LOSS_TYPE": "giou"},
+    "whole_head_gradient": {"MODEL.RPN.SAMPLED_GRADIENT": False},
+    "predicted_boxes": {"MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": True},
+    "bf16": {"MODEL.CHANNELS_LAST": True},
+}
+
+
 @pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")
-@pytest.mark.parametrize(("heads", "bitmasks"), [("StandardROIHeads", True), ("CascadeROIHeads", False)])
-def test_losses_never_wait_for_the_device(tiny_cfg: Make, sample: Make, heads: str, bitmasks: bool) -> None:
-    agnostic = heads == "CascadeROIHeads"
-    options = {"MODEL.ROI_HEADS.NAME": heads, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": agnostic}
-    model = build_model(tiny_cfg(**options))
-    batch = [sample(0, 3, bitmasks=bitmasks), sample(1, 0), sample(2, 1, (64, 100))]
+@pytest.mark.parametrize("masks", ["polygons", "bitmaps", "both"])
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_losses_never_wait_for_the_device(
+    tiny_cfg: Make, sample: Make, waits: Any, kind: str, masks: str
+) -> None:
+    model = build_model(tiny_cfg(**KINDS[kind]))
+    batch = [
+        sample(0, 3, bitmasks=masks != "polygons"),
+        sample(1, 0),
+        sample(2, 1, (64, 100), bitmasks=masks == "bitmaps"),
+    ]
     with FakeTensorMode(allow_non_fake_inputs=True), EventStorage():
         _move_without_values(model)
-        losses = model(batch)
+        with waits, torch.autocast("cuda", torch.bfloat16, enabled=kind == "bf16"):
+            losses = model(batch)
     assert losses
     assert all(loss.device.type == "cuda" and loss.dim() == 0 for loss in losses.values())
+    assert waits.found == []
+
+
+@pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")
+def test_images_without_objects_never_wait(tiny_cfg: Make, sample: Make, waits: Any) -> None:
+    model = build_model(tiny_cfg())
+    with FakeTensorMode(allow_non_fake_inputs=True), EventStorage():
+        _move_without_values(model)
+        with waits:
+            assert model([sample(0, 0), sample(1, 0, (64, 100))])
+    assert waits.found == []
+
+
+@pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")
+def test_waiting_is_noticed(waits: Any) -> None:
+    with FakeTensorMode(allow_non_fake_inputs=True), waits:
+        x = torch.ones(3).to("cuda", non_blocking=True)
+        assert waits.found == []
+        torch.tensor([1.0, 2.0]).to("cuda")
+        x.cpu()
+        torch.tensor(1, device="cuda")
+        x.copy_(torch.ones(3))
+    assert len(waits.found) == 4
+    waits.found.clear()
+    with waits:
+        y = torch.arange(4.0)
+        y[0].item()
+        y[y > 1]
+        y.nonzero()
+        y.unique()
+        y[y > 1] = 0.0
+        y.masked_fill(y > 1, 0.0)
+    assert waits.found == ["_local_scalar_dense", "index", "nonzero", "_unique2"]
 
 
 @pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")

@@ -10,14 +10,17 @@ import torch
 from cardamage.errors import DataError
 from cardamage.layers import greedy_keep, nms_keep_mask
 from cardamage.structures import Boxes, Instances
+from cardamage.utils.compiling import region
 
 from ..batch import ProposalBatch, TargetBatch, fixed_shapes, size_tensor
+from ..box_regression import Box2BoxTransform
 
 __all__ = [
     "add_ground_truth_to_proposals",
     "add_ground_truth_to_proposals_single_image",
     "append_ground_truth",
     "best_of_batch",
+    "decode_candidates",
     "find_top_rpn_proposals",
     "gather_boxes",
     "keep_of_levels",
@@ -99,6 +102,46 @@ def keep_of_levels(
     return torch.cat([part[:, :count] for part, count in zip(keep.unbind(1), counts, strict=True)], dim=1)
 
 
+@region
+def decode_candidates(
+    transform: Box2BoxTransform,
+    anchors: list[torch.Tensor],
+    logits: list[torch.Tensor],
+    deltas: list[torch.Tensor],
+    places: list[torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Decode the candidates of every level.
+
+    Args:
+        transform: how offsets tell boxes.
+        anchors: per level (Pi, 4).
+        logits: per level (N, Pi).
+        deltas: per level (N, Pi, 4).
+        places: per level (N, Ki) int64 into its anchors.
+
+    Returns:
+        (N, T, 4) boxes and (N, T) float32 logits, level by level.
+    """
+    boxes, scores = [], []
+    for level, level_logits, level_deltas, place in zip(anchors, logits, deltas, places, strict=True):
+        scores.append(level_logits.gather(1, place).float())
+        boxes.append(transform.apply_deltas(gather_boxes(level_deltas, place), level[place]))
+    return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
+
+
+@region
+def _screen(
+    boxes: torch.Tensor, logits: torch.Tensor, limits: torch.Tensor, min_box_size: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Clip boxes; return them, their logits, whether each can be used, and whether all were finite."""
+    finite = boxes.isfinite().all(dim=2) & logits.isfinite()
+    logits = logits.masked_fill(~finite, -math.inf)
+    boxes = torch.where(finite[:, :, None], boxes, torch.zeros_like(boxes))
+    boxes = torch.minimum(boxes.clamp(min=0), limits[:, None])
+    big = ((boxes[..., 2:] - boxes[..., :2]) > min_box_size).all(dim=2)
+    return boxes, logits, finite & big, finite.all()
+
+
 def select_proposals(
     boxes: torch.Tensor,
     logits: torch.Tensor,
@@ -122,13 +165,9 @@ def select_proposals(
     Returns:
         The proposals, by falling objectness.
     """
-    finite = boxes.isfinite().all(dim=2) & logits.isfinite()
-    logits = logits.masked_fill(~finite, -math.inf)
-    limits = size_tensor(image_sizes, boxes.device)[:, None]
-    boxes = torch.where(finite[:, :, None], boxes, torch.zeros_like(boxes))
-    boxes = torch.minimum(boxes.clamp(min=0), limits)
-    big = ((boxes[..., 2:] - boxes[..., :2]) > min_box_size).all(dim=2)
-    keep = keep_of_levels(boxes, logits, finite & big, counts, nms_thresh)
+    limits = size_tensor(image_sizes, boxes.device)
+    boxes, logits, usable, finite = _screen(boxes, logits, limits, min_box_size)
+    keep = keep_of_levels(boxes, logits, usable, counts, nms_thresh)
     order, valid = best_of_batch(logits, keep, post_nms_topk)
     if not fixed_shapes(boxes.device):
         most = max(int(valid.sum(dim=1).max()), 1)
@@ -139,7 +178,7 @@ def select_proposals(
         valid=valid,
         image_sizes=list(image_sizes),
         logits=chosen,
-        finite=finite.all(),
+        finite=finite,
     )
 
 

@@ -13,16 +13,17 @@ from torch import nn
 from cardamage.config import configurable
 from cardamage.layers import ShapeSpec
 from cardamage.structures import Boxes, ImageList, Instances
+from cardamage.utils.compiling import region
 from cardamage.utils.events import get_event_storage
 
 from ..anchor_generator import build_anchor_generator
 from ..batch import ProposalBatch, TargetBatch, size_tensor
 from ..box_regression import Box2BoxTransform, box_regression_loss
 from ..custom import as_list, batched, takes_batches
-from ..matcher import Matcher, batched_iou, match_padded
+from ..matcher import Matcher, match_boxes
 from ..sampling import sample_batch, subsample_labels
 from .build import PROPOSAL_GENERATOR_REGISTRY
-from .proposal_utils import gather_boxes, select_proposals, top_of_levels
+from .proposal_utils import decode_candidates, gather_boxes, select_proposals, top_of_levels
 from .rpn_head import RPN_HEAD_REGISTRY, StandardRPNHead, build_rpn_head
 from .sampled_head import can_predict_sampled, predict_sampled
 
@@ -47,6 +48,13 @@ class AnchorSample:
     valid: torch.Tensor
     positive: torch.Tensor
     gt_boxes: torch.Tensor
+
+
+@region
+def _objectness_loss(logits: torch.Tensor, positive: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Sum the cross entropy of those (N, S) logits that are valid."""
+    cls = F.binary_cross_entropy_with_logits(logits.float(), positive.float(), reduction="none")
+    return torch.where(valid, cls, torch.zeros_like(cls)).sum()
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
@@ -229,7 +237,7 @@ class RPN(nn.Module):
         """Return the (N, P) int64 matches and (N, P) int8 labels of all P anchors."""
         chunk = max(_MAX_PAIRS // max(truth.boxes.shape[1] * len(anchors), 1), 1)
         parts = [
-            match_padded(self.anchor_matcher, batched_iou(boxes, anchors), valid)
+            match_boxes(self.anchor_matcher, boxes, anchors, valid)
             for boxes, valid in zip(truth.boxes.split(chunk), truth.valid.split(chunk), strict=True)
         ]
         matches, labels = (torch.cat(part) for part in zip(*parts, strict=True))
@@ -325,8 +333,7 @@ class RPN(nn.Module):
         storage = get_event_storage()
         storage.put_scalar("rpn/num_pos_anchors", sample.positive.sum().float() / num_images)
         storage.put_scalar("rpn/num_neg_anchors", negative.sum().float() / num_images)
-        cls = F.binary_cross_entropy_with_logits(logits.float(), sample.positive.float(), reduction="none")
-        cls_sum = torch.where(sample.valid, cls, torch.zeros_like(cls)).sum()
+        cls_sum = _objectness_loss(logits, sample.positive, sample.valid)
         loc_sum = box_regression_loss(
             self.box2box_transform,
             torch.cat([a.tensor for a in anchors])[sample.index],
@@ -360,15 +367,13 @@ class RPN(nn.Module):
             The proposals by falling objectness. They carry no gradient.
         """
         places = top_of_levels(pred_objectness_logits, self.pre_nms_topk[self.training])
-        parts = zip(anchors, pred_objectness_logits, pred_anchor_deltas, places, strict=True)
-        logits, boxes = [], []
-        for level, level_logits, level_deltas, place in parts:
-            logits.append(level_logits.gather(1, place).float())
-            deltas = gather_boxes(level_deltas, place)
-            boxes.append(self.box2box_transform.apply_deltas(deltas, level.tensor[place]))
+        grids = [level.tensor for level in anchors]
+        boxes, logits = decode_candidates(
+            self.box2box_transform, grids, list(pred_objectness_logits), list(pred_anchor_deltas), places
+        )
         return select_proposals(
-            torch.cat(boxes, dim=1),
-            torch.cat(logits, dim=1),
+            boxes,
+            logits,
             [place.shape[1] for place in places],
             image_sizes,
             self.nms_thresh,

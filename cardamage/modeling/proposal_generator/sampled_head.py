@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cardamage.layers import Conv2d
+from cardamage.utils.compiling import region
 
 from .rpn_head import StandardRPNHead
 
@@ -44,6 +45,7 @@ def can_predict_sampled(head: nn.Module, num_samples: int, num_anchors: int) -> 
     return plain and not hooked and conv.kernel_size == (3, 3) and conv.padding == (1, 1)
 
 
+@region
 def predict_sampled(
     head: StandardRPNHead, maps: Sequence[torch.Tensor], index: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ from cardamage.utils.events import get_event_storage
 
 from ..batch import ProposalBatch, RoiRows, TargetBatch, pad
 from ..custom import as_list, batched, takes_batches
-from ..matcher import Matcher, batched_iou, match_padded
+from ..matcher import Matcher, match_boxes
 from ..poolers import ROIPooler
 from ..proposal_generator.proposal_utils import append_ground_truth, gather_boxes
 from ..sampling import sample_batch, subsample_labels
@@ -199,8 +199,7 @@ class ROIHeads(nn.Module):
         batch: ProposalBatch, truth: TargetBatch, matcher: Matcher
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return every proposal's (N, K) int64 ground truth and (N, K) int8 label."""
-        quality = batched_iou(truth.boxes.to(batch.boxes), batch.boxes)
-        return match_padded(matcher, quality, truth.valid, batch.valid)
+        return match_boxes(matcher, truth.boxes.to(batch.boxes), batch.boxes, truth.valid, batch.valid)
 
     def _classes(self, matched: torch.Tensor, labels: torch.Tensor, nothing: torch.Tensor) -> torch.Tensor:
         """Turn matches into what is learned.

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from cardamage.errors import ConfigValueError
+from cardamage.utils.compiling import region
 from cardamage.utils.events import get_event_storage
 
 __all__ = [
@@ -25,6 +26,7 @@ def count_regions(gt_classes: torch.Tensor) -> torch.Tensor:
     return (gt_classes >= 0).sum().clamp(min=1)
 
 
+@region
 def softmax_loss(scores: torch.Tensor, gt_classes: torch.Tensor) -> torch.Tensor:
     """Return the mean cross entropy of the classes against each other.
 
@@ -112,6 +114,18 @@ def _log_classification_stats(
     """
     if len(gt_classes) == 0:
         return
+    accuracy, of_foreground, missed = _classification_shares(pred_logits, gt_classes)
+    storage = get_event_storage()
+    storage.put_scalar(f"{prefix}/cls_accuracy", accuracy)
+    storage.put_scalar(f"{prefix}/fg_cls_accuracy", of_foreground)
+    storage.put_scalar(f"{prefix}/false_negative", missed)
+
+
+@region
+def _classification_shares(
+    pred_logits: torch.Tensor, gt_classes: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the 0-d shares of right regions, of right foreground, and of foreground taken for background."""
     background = pred_logits.shape[1] - 1
     predicted = pred_logits.argmax(dim=1)
     counted = gt_classes >= 0
@@ -119,7 +133,5 @@ def _log_classification_stats(
     right = (predicted == gt_classes) & counted
     missed = foreground & (predicted == background)
     num_foreground = foreground.sum().clamp(min=1)
-    storage = get_event_storage()
-    storage.put_scalar(f"{prefix}/cls_accuracy", right.sum() / counted.sum().clamp(min=1))
-    storage.put_scalar(f"{prefix}/fg_cls_accuracy", (right & foreground).sum() / num_foreground)
-    storage.put_scalar(f"{prefix}/false_negative", missed.sum() / num_foreground)
+    accuracy = right.sum() / counted.sum().clamp(min=1)
+    return accuracy, (right & foreground).sum() / num_foreground, missed.sum() / num_foreground

@@ -59,16 +59,30 @@ def _targets(
     return classes, crop_instances(instances, size, logits.device), valid
 
 
-def _log_accuracy(logits: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> None:
-    """Log the shares of wrong pixels, of all, of background and of foreground."""
+@region
+def _loss_and_shares(
+    pred_mask_logits: torch.Tensor, classes: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """Return the mean cross entropy, then the shares of wrong pixels of all, of background, of foreground."""
+    logits = _of_class(pred_mask_logits, classes).float()
+    loss = F.binary_cross_entropy_with_logits(logits, truth.float(), reduction="none")
+    loss = torch.where(valid[:, None, None], loss, torch.zeros_like(loss))
+    mean = loss.sum() / (valid.sum() * truth.shape[1] * truth.shape[2]).clamp(min=1)
+    return (mean, *_wrong_shares(logits.detach(), truth, valid))
+
+
+def _wrong_shares(
+    logits: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     used = valid[:, None, None]
     wrong = ((logits > 0) != truth) & used
     positive = (truth & used).sum()
     total = valid.sum() * truth.shape[1] * truth.shape[2]
-    storage = get_event_storage()
-    storage.put_scalar("mask_rcnn/accuracy", 1 - wrong.sum() / total.clamp(min=1))
-    storage.put_scalar("mask_rcnn/false_positive", (wrong & ~truth).sum() / (total - positive).clamp(min=1))
-    storage.put_scalar("mask_rcnn/false_negative", (wrong & truth).sum() / positive.clamp(min=1))
+    return (
+        wrong.sum() / total.clamp(min=1),
+        (wrong & ~truth).sum() / (total - positive).clamp(min=1),
+        (wrong & truth).sum() / positive.clamp(min=1),
+    )
 
 
 def mask_rcnn_loss(
@@ -86,16 +100,17 @@ def mask_rcnn_loss(
         A 0-d tensor, 0 where there is no foreground.
     """
     classes, truth, valid = _targets(instances, pred_mask_logits)
-    logits = _of_class(pred_mask_logits, classes).float()
-    _log_accuracy(logits.detach(), truth, valid)
+    loss, wrong, false_positive, false_negative = _loss_and_shares(pred_mask_logits, classes, truth, valid)
     storage = get_event_storage()
+    storage.put_scalar("mask_rcnn/accuracy", 1 - wrong)
+    storage.put_scalar("mask_rcnn/false_positive", false_positive)
+    storage.put_scalar("mask_rcnn/false_negative", false_negative)
     if vis_period > 0 and storage.iter % vis_period == 0:
-        pairs = torch.cat([logits.detach().sigmoid(), truth.float()], dim=2)
+        logits = _of_class(pred_mask_logits.detach(), classes).float()
+        pairs = torch.cat([logits.sigmoid(), truth.float()], dim=2)
         for i, pair in enumerate(pairs[valid]):
             storage.put_image(f"Left: mask prediction;   Right: mask GT ({i})", pair.expand(3, -1, -1))
-    loss = F.binary_cross_entropy_with_logits(logits, truth.float(), reduction="none")
-    loss = torch.where(valid[:, None, None], loss, torch.zeros_like(loss))
-    return loss.sum() / (valid.sum() * truth.shape[1] * truth.shape[2]).clamp(min=1)
+    return loss
 
 
 def mask_rcnn_inference(pred_mask_logits: torch.Tensor, pred_instances: Sequence[Instances]) -> None:

@@ -104,7 +104,7 @@ def _crop_bitmaps(
         # Rows of other images shrink to a point, which costs nothing, instead of being counted.
         here = (index >= 0) & (index < len(part))
         rois = torch.cat([index[:, None].to(boxes.dtype), boxes], dim=1) * here[:, None]
-        bitmaps = part.tensor[:, None].to(boxes.device, torch.float32)
+        bitmaps = part.tensor[:, None].to(boxes.device, non_blocking=True).to(torch.float32)
         crops = roi_align(bitmaps, rois, (size, size), 1.0, 0, True)[:, 0] >= 0.5
         result |= crops & here[:, None, None]
         index = index - len(part)
