@@ -55,8 +55,9 @@ def paste_masks_in_image(
             return pasted
     if masks.device.type != "cpu":
         return _paste_by_chunks(masks, boxes, height, width, threshold)
-    dtype = torch.bool if threshold >= 0 else torch.uint8
-    image = torch.zeros(len(masks), height, width, dtype=dtype, device=masks.device)
+    # The system clears numpy's memory where it is touched, that is only inside boxes.
+    clear: np.ndarray = np.zeros((len(masks), height, width), dtype=np.bool_ if threshold >= 0 else np.uint8)
+    image = torch.from_numpy(clear)
     sampler = WindowSampler(masks, boxes, height, width, threshold, by_columns=False)
     for number, window in enumerate(sampler.windows):
         for rows, values in sampler.sample(number):

@@ -116,10 +116,14 @@ def test_waiting_is_noticed(waits: Any) -> None:
 
 
 @pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")
-@pytest.mark.parametrize("heads", ["StandardROIHeads", "CascadeROIHeads"])
-def test_detections_wait_only_for_their_number(tiny_cfg: Make, sample: Make, heads: str) -> None:
+@pytest.mark.parametrize(
+    ("heads", "kind"),
+    [("StandardROIHeads", "hard"), ("CascadeROIHeads", "hard"), ("StandardROIHeads", "soft_linear")],
+)
+def test_detections_wait_only_for_their_number(tiny_cfg: Make, sample: Make, heads: str, kind: str) -> None:
     agnostic = heads == "CascadeROIHeads"
     options = {"MODEL.ROI_HEADS.NAME": heads, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": agnostic}
+    options["MODEL.ROI_HEADS.NMS_TYPE"] = kind
     model = build_model(tiny_cfg(**options)).eval()
     batch = [sample(0), sample(1, 0, (64, 100))]
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
