@@ -95,11 +95,12 @@ class ImageModel(nn.Module):
             (N, C, H, W) float32 with the sizes before padding.
         """
         images = ImageList.from_tensors(
-            [x["image"] for x in batched_inputs],
+            # Padded where the model is: pictures in pinned memory then get there without anybody waiting.
+            [self._move_to_current_device(x["image"]) for x in batched_inputs],
             self.backbone.size_divisibility,
             padding_constraints=self.backbone.padding_constraints,
         )
-        batch = self._move_to_current_device(images.tensor)
+        batch = images.tensor
         padded = tuple(batch.shape[-2:])
         sizes: torch.Tensor | None = None
         if any(size != padded for size in images.image_sizes):
