@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -38,12 +39,19 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what is measured from logging; warnings still come through."""
+def quiet(level: int = logging.INFO) -> Iterator[None]:
+    """Keep what is measured from logging, and torch from warning of what other projects do.
+
+    Args:
+        level: up to which logs are dropped; cardamage's own warnings come through by default.
+    """
     before = logging.root.manager.disable
-    logging.disable(logging.INFO)
+    logging.disable(level)
+    logging.getLogger("torch.fx").setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(before)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -20,6 +21,8 @@ from cardamage.benchmark.photos import CHECKOUT, find_photos
 from cardamage.benchmark.report import Report, Section
 from cardamage.benchmark.sections import run_section
 from cardamage.benchmark.settings import Quality, Settings
+from cardamage.benchmark.summary import format_summary
+from cardamage.benchmark.table import format_head, format_section
 from cardamage.errors import ConfigValueError
 
 __all__ = ["make_settings", "run_benchmark"]
@@ -40,8 +43,6 @@ def run_benchmark(args: argparse.Namespace, show: Any = print) -> Report:
     Raises:
         CardamageError: if the photos, the config or the device can't be used.
     """
-    from cardamage.benchmark.table import format_head, format_section
-
     if args.threads:
         torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory(prefix="cardamage-benchmark-") as scratch:
@@ -61,6 +62,9 @@ def run_benchmark(args: argparse.Namespace, show: Any = print) -> Report:
             say("")
             for section in sections:
                 show("\n" + format_section(section))
+    summary = format_summary(report.sections)
+    if summary:
+        show("\n" + summary)
     return report
 
 
@@ -78,7 +82,8 @@ def make_settings(args: argparse.Namespace, scratch: Path) -> Settings:
     size = (args.size[0], args.size[1])
     photo_size = args.photo_size or [round(side * _PHOTO_SCALE) for side in size]
     say("reading the photos")
-    with quiet():
+    # What is wrong with annotations is for a training to say.
+    with quiet(logging.WARNING):
         photos = find_photos(args.images, args.photos, scratch)
         files = write_photos(photos, (photo_size[0], photo_size[1]), scratch / "photos")
     on_gpu = device.type == "cuda"
@@ -134,9 +139,14 @@ def _described(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     turns = f"{settings.rounds}, sides in turn; medians"
     if settings.repeat > 1:
         turns += f" of {settings.repeat} runs each"
+    described = {"photos": photos, "model": model}
+    if "quality" in args.sections:
+        quality = settings.quality
+        described["quality"] = f"{args.quality_config} on {quality.train}, scored on {quality.test}"
+    if settings.opts:
+        described["keys"] = " ".join(settings.opts)
     return {
-        "photos": photos,
-        "model": " ".join([model, *settings.opts]),
+        **described,
         "rounds": f"{turns}; +- is half the distance between the quartiles",
         "memory": "the most that a run takes, on a GPU with the weights and what the optimizer keeps",
     }

@@ -41,7 +41,8 @@ def shared_config(settings: Settings, samples: Sequence[dict[str, Any]]) -> CfgN
         settle(model, [_small(samples[0])])
         force_detections(model, _inputs(samples), cfg.TEST.DETECTIONS_PER_IMAGE)
         # What is trained starts from the same file.
-        torch.save({"model": model.state_dict(), "thing_classes": classes}, path)
+        weights = {name: value.cpu() for name, value in model.state_dict().items()}
+        torch.save({"model": weights}, path)
     cfg.MODEL.WEIGHTS = str(path)
     return cfg
 

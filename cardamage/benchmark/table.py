@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cardamage.benchmark.report import Report, Row, Section
@@ -11,7 +11,7 @@ from cardamage.benchmark.report import Report, Row, Section
 __all__ = ["format_head", "format_report", "format_section"]
 
 WIDTH = 100
-_NAME = 34
+_NAME, _CELL = 34, 11
 _RULE = "-" * WIDTH
 _PART_NAME, _PART = 14, 17
 
@@ -49,15 +49,16 @@ def _wrapped(name: str, text: str) -> str:
 def format_section(section: Section) -> str:
     """Return a section's table, where its time goes, and what was checked."""
     own = textwrap.shorten(section.rows[0].side.partition(",")[0], 16, placeholder="")
-    rate = f"{section.item}/s" if section.item else ""
-    columns = f"{'time':>10} {'+-':>6} {rate:>10} {'memory':>10}   {own + ' is'}"
-    lines = [section.title, _RULE, f"{'':<{_NAME}}{columns}".rstrip()]
+    columns = {name or f"{section.item}/s": cell for name, cell in _COLUMNS.items()}
+    used = {name: cell for name, cell in columns.items() if any(map(cell, section.rows))}
+    head = "".join(f"{name:>{_CELL}}" for name in used)
+    lines = [section.title, _RULE, f"{'':<{_NAME}}{head}   {own} is"]
     floor = False
     for row in section.rows:
         if row.role == "floor" and not floor:
             lines.append("floor")
         floor = floor or row.role == "floor"
-        lines += _row(section, row)
+        lines += _row(section, row, list(used.values()))
     if section.parts:
         lines += ["", *_parts(section)]
     if section.checks:
@@ -65,19 +66,35 @@ def format_section(section: Section) -> str:
     return "\n".join(lines)
 
 
-def _row(section: Section, row: Row) -> list[str]:
+def _row(section: Section, row: Row, columns: Sequence[Callable[[Row], str]]) -> list[str]:
     name = f"  {row.side}"
     if row.timing is None:
         first = f"{name:<{_NAME}}"
         return textwrap.wrap(row.note, WIDTH, initial_indent=first, subsequent_indent=" " * _NAME)
-    rate = "" if row.rate is None else f"{row.rate:.3g}" if row.rate < 100 else f"{row.rate:.0f}"
-    memory = _bytes(row.memory) if row.memory is not None else ""
-    spread = f"{row.timing.spread:.1%}" if len(row.timing.seconds) > 1 else ""
-    cells = f"{_seconds(row.timing.median):>10} {spread:>6} {rate:>10} {memory:>10}"
+    cells = "".join(f"{cell(row):>{_CELL}}" for cell in columns)
     line = f"{name:<{_NAME}}{cells}   {_said(section.ratio(row))}".rstrip()
     values = ", ".join(f"{key} {value:.1f}" for key, value in row.values.items())
     extra = "; ".join(filter(None, (values, row.note)))
     return [line, *textwrap.wrap(extra, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+
+
+def _time(row: Row) -> str:
+    return _seconds(row.timing.median) if row.timing else ""
+
+
+def _spread(row: Row) -> str:
+    return f"{row.timing.spread:.1%}" if row.timing and len(row.timing.seconds) > 1 else ""
+
+
+def _rate(row: Row) -> str:
+    return "" if row.rate is None else f"{row.rate:.3g}" if row.rate < 100 else f"{row.rate:.0f}"
+
+
+def _memory(row: Row) -> str:
+    return "" if row.memory is None else _bytes(row.memory)
+
+
+_COLUMNS: dict[str, Callable[[Row], str]] = {"time": _time, "+-": _spread, "": _rate, "memory": _memory}
 
 
 def _said(ratio: float | None) -> str:

@@ -86,7 +86,7 @@ def force_detections(model: Any, inputs: Sequence[Any], wanted: int) -> list[int
     hook = model.roi_heads.register_forward_pre_hook(lambda _, args: seen.append(args))
     model(inputs)
     hook.remove()
-    _, features, proposals, _ = seen[0]
+    features, proposals = seen[0][1:3]
     bias = model.roi_heads.box_predictor.cls_score.bias
     value, counts = _HIGHEST, [0]
     while value >= _LOWEST and min(counts) < wanted:

@@ -36,8 +36,8 @@ def test_the_sections_are_those_that_there_are() -> None:
 
 
 def test_an_unknown_section_is_named_with_the_closest() -> None:
-    with pytest.raises(ConfigValueError, match=r"no section 'trian'; did you mean train\?"):
-        parse_args(["trian"])
+    with pytest.raises(ConfigValueError, match=r"no section 'trainn'; did you mean train\?"):
+        parse_args(["trainn"])
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,10 @@ def test_the_last_evaluation_counts(tmp_path: Path) -> None:
     assert last_scores(path) == {"mask AP": 4.0, "mask AP50": 5.0, "box AP": 6.0}
     path.write_text(json.dumps(records[-1]) + "\n")
     assert last_scores(path) == {}
+    path.write_text(
+        "".join(json.dumps({"total_loss": 1.0, "time": time}) + "\n" for time in (9.0, 0.5, 0.25))
+    )
+    assert last_scores(path) == {"ms a step": 500.0}
 
 
 def test_both_sets_must_be_there() -> None:

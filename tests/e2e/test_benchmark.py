@@ -75,10 +75,10 @@ def test_everything_that_is_quick(
 def test_bad_input_is_one_sentence(tool: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"^The folder {tmp_path} has no Labelme files"):
         tool.main(["train", "--images", str(tmp_path), "--device", "cpu"])
-    words = [sys.executable, str(TOOL), "trian"]
+    words = [sys.executable, str(TOOL), "trainn"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: There is no section 'trian'; did you mean train?")
+    assert done.stderr.startswith("error: There is no section 'trainn'; did you mean train?")
     assert len(done.stderr.splitlines()) == 1
 
 

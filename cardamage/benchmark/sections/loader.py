@@ -15,6 +15,7 @@ from cardamage.benchmark.machine import is_importable
 from cardamage.benchmark.measuring import build_sides, measure, quiet
 from cardamage.benchmark.report import Section
 from cardamage.benchmark.settings import PLAIN, Settings
+from cardamage.benchmark.sides.apart import apart
 from cardamage.benchmark.sides.lineup import Lineup
 from cardamage.benchmark.sides.side import Side
 from cardamage.config import CfgNode
@@ -40,7 +41,8 @@ def run(settings: Settings) -> list[Section]:
             ),
         }
         if is_importable("detectron2"):
-            lineup["Detectron2"] = ("peer", partial(_detectron2, settings, batches))
+            # Apart: the memory that our mapper lets its process keep makes Detectron2's faster, too.
+            lineup["Detectron2"] = ("peer", partial(apart, partial(_detectron2, settings, batches)))
         lineup["decode and resize only"] = ("floor", partial(_floor, settings, batches))
         sides, failed = build_sides(lineup, settings)
         rows = measure(sides, settings, "loader")
