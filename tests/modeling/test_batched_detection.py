@@ -11,7 +11,7 @@ import torch
 from cardamage.modeling import build_model
 from cardamage.modeling.batch import force_fixed_shapes
 from cardamage.modeling.detections import DetectionBatch
-from cardamage.modeling.postprocessing import detector_postprocess, postprocess_batch
+from cardamage.modeling.postprocessing import detector_postprocess, postprocess_batch, scale_detections
 from cardamage.modeling.roi_heads.batched_detection import detect_batch
 from cardamage.modeling.roi_heads.detection import Suppression, detect
 from cardamage.structures import Boxes, Instances
@@ -126,3 +126,24 @@ def test_a_model_finds_the_same(tiny_cfg: Make, sample: Make, name: str, mask_ou
     assert sum(len(x["instances"]) for x in expected) > 10
     for one, other in zip(found, expected, strict=True):
         _assert_equal(one["instances"], other["instances"])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", ["hard", "soft_linear"])
+def test_a_gpu_is_waited_for_at_the_end_only(tiny_cfg: Make, sample: Make, kind: str) -> None:
+    options = {"MODEL.DEVICE": "cuda", "MODEL.ROI_HEADS.NMS_TYPE": kind}
+    model = build_model(tiny_cfg(**options)).eval()
+    batch = [sample(0), sample(1, size=(64, 100))]
+    with torch.no_grad():
+        # Compiles and loads the kernels.
+        assert len(model(batch)) == 2
+        images = model.preprocess_image(batch)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            features = model.backbone(images.tensor)
+            proposals, _ = model.proposal_generator(images, features, None)
+            found, _ = model.roi_heads(images, features, proposals, None)
+            scaled = scale_detections(found, [(200, 300), (64, 100)])
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert [len(x) for x in scaled.instances()] == scaled.counts()

@@ -1,6 +1,7 @@
 """The kernels in Triton compute what the plain operations do, as far as Triton's interpreter can tell.
 
-Triton reads whether to interpret when it is imported, so the comparisons run in a process of their own.
+Triton reads whether to interpret when it is imported, so the comparisons run in a process of their own; where
+there is a GPU, they run on it, too.
 """
 
 from __future__ import annotations
@@ -42,39 +43,41 @@ def _masks(number: int, cells: int, height: int, width: int) -> tuple[torch.Tens
     return masks, boxes
 
 
-def _compare_greedy() -> None:
+def _compare_greedy(device: str, scale: int) -> None:
     import cardamage.layers.kernels.nms as kernels
 
-    kernels._MAX_BYTES = 2**10
-    for seed, (groups, size) in enumerate([(2, 33), (1, 140)]):
+    kernels._MAX_BYTES = scale * 2**10
+    for seed, (groups, size) in enumerate([(2, 33 * scale), (1, 140 * scale)]):
         boxes, alive = _boxes(groups, size, seed)
-        keep = kernels.launch_greedy_keep(boxes, alive, 0.5)
-        assert torch.equal(keep, greedy_keep(boxes, alive, 0.5))
+        keep = kernels.launch_greedy_keep(boxes.to(device), alive.to(device), 0.5)
+        assert torch.equal(keep.cpu(), greedy_keep(boxes, alive, 0.5))
 
 
-def _compare_soft() -> None:
+def _compare_soft(device: str, scale: int) -> None:
     from cardamage.layers.kernels.soft_nms import launch_soft_nms
 
-    for seed, (groups, size) in enumerate([(1, 33), (2, 9)]):
+    for seed, (groups, size) in enumerate([(1, 33 * scale), (2, 9 * scale)]):
         boxes, valid = _boxes(groups, size, seed)
         scores = torch.rand(groups, size, generator=torch.Generator().manual_seed(seed))
+        given = boxes.to(device), scores.to(device), valid.to(device)
         for method in ("linear", "gaussian"):
             expected = soft_nms_scores(boxes, scores, valid, method, 0.4, 0.3, 0.05)
-            found = launch_soft_nms(boxes, scores, valid, method == "gaussian", 0.4, 0.3, 0.05)
-            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+            found = launch_soft_nms(*given, method == "gaussian", 0.4, 0.3, 0.05)
+            torch.testing.assert_close(found.cpu(), expected, rtol=1e-5, atol=1e-7)
 
 
-def _compare_masks() -> None:
+def _compare_masks(device: str, scale: int) -> None:
     import cardamage.layers.kernels.masks as kernels
 
-    _fuse_as_a_gpu_does()
     kernels._WALK_ROWS = 16
-    for number, (cells, *shape) in enumerate([(28, 37, 45), (1, 20, 130)]):
+    for number, (cells, *sides) in enumerate([(28, 37, 45), (1, 20, 130)]):
+        shape = (sides[0] * scale, sides[1] * scale)
         masks, boxes = _masks(number, cells, *shape)
         pasted = paste_masks_in_image(masks, boxes, shape)
         assert pasted.any()
-        assert torch.equal(kernels.paste(masks, boxes, *shape, 0.5), pasted)
-        changes = kernels.find_changes(masks, boxes, [shape] * len(masks), 0.5)
+        given = masks.to(device), boxes.to(device)
+        assert torch.equal(kernels.paste(*given, *shape, 0.5).cpu(), pasted)
+        changes = kernels.find_changes(*given, [shape] * len(masks), 0.5)
         rles = encode_positions(changes, [shape] * len(masks))
         assert rles == encode_pasted_masks(masks, boxes, shape).rles
 
@@ -90,7 +93,7 @@ def _fuse_as_a_gpu_does() -> None:
     InterpreterBuilder.create_fma = fused
 
 
-COMPARISONS: list[Callable[[], None]] = [_compare_greedy, _compare_soft, _compare_masks]
+COMPARISONS: list[Callable[[str, int], None]] = [_compare_greedy, _compare_soft, _compare_masks]
 
 
 def test_kernels_equal_plain_operations() -> None:
@@ -99,6 +102,13 @@ def test_kernels_equal_plain_operations() -> None:
     done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [compare.__name__ for compare in COMPARISONS]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("compare", COMPARISONS)
+@pytest.mark.parametrize("scale", [1, 7])
+def test_kernels_on_a_gpu(compare: Callable[[str, int], None], scale: int) -> None:
+    compare("cuda", scale)
 
 
 def test_a_kernel_that_fails_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,9 +133,10 @@ def test_a_kernel_that_fails_is_not_tried_again(monkeypatch: pytest.MonkeyPatch)
 
 
 if __name__ == "__main__":
+    _fuse_as_a_gpu_does()
     # The public functions then use plain operations, to compare with.
     support._failed.update(("greedy suppression", "soft suppression"))
     support._failed.update(("pasting masks", "finding masks' outlines"))
     for compare in COMPARISONS:
-        compare()
+        compare("cpu", 1)
         print(compare.__name__)
