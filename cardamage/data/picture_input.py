@@ -7,10 +7,19 @@ looks at the pixels, such as an augmentation written by a user, gets them: what 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import torch
-from fvcore.transforms.transform import HFlipTransform, NoOpTransform, Transform, VFlipTransform
+from fvcore.transforms.transform import (
+    HFlipTransform,
+    NoOpTransform,
+    Transform,
+    TransformList,
+    VFlipTransform,
+)
+from PIL import Image
 
 from cardamage.data.image_decoding import EncodedImage
 from cardamage.data.transforms.augmentation import AugInput
@@ -21,6 +30,12 @@ __all__ = ["PictureInput", "image_to_tensor"]
 
 # OpenCV's codes of the flips.
 _FLIPS: dict[type[Transform], int] = {HFlipTransform: 1, VFlipTransform: 0}
+# What may wait, with its own way of changing images: others can be registered in its place.
+_WAITING: dict[type[Transform], Callable[..., np.ndarray]] = {
+    ResizeTransform: ResizeTransform.apply_image,
+    HFlipTransform: HFlipTransform.apply_image,
+    VFlipTransform: VFlipTransform.apply_image,
+}
 
 
 class PictureInput(AugInput):
@@ -88,17 +103,23 @@ class PictureInput(AugInput):
         Args:
             tfm: the transform.
         """
-        if type(tfm) is ResizeTransform and (tfm.h, tfm.w) == self._shape[:2]:
-            self._waiting.append(tfm)
-            self._shape = (tfm.new_h, tfm.new_w, *self._shape[2:])
-        elif type(tfm) in _FLIPS:
-            self._waiting.append(tfm)
-        elif type(tfm) is not NoOpTransform:
-            self.image = tfm.apply_image(self.image)
+        for step in tfm.transforms if isinstance(tfm, TransformList) else (tfm,):
+            self._transform_image(step)
         if self.boxes is not None:
             self.boxes = tfm.apply_box(self.boxes)
         if self.sem_seg is not None:
             self.sem_seg = tfm.apply_segmentation(self.sem_seg)
+
+    def _transform_image(self, tfm: Transform) -> None:
+        if type(tfm) is NoOpTransform:
+            return
+        fits = not isinstance(tfm, ResizeTransform) or (tfm.h, tfm.w) == self._shape[:2]
+        if not fits or _WAITING.get(type(tfm)) is not type(tfm).apply_image:
+            self.image = tfm.apply_image(self.image)
+            return
+        self._waiting.append(tfm)
+        if isinstance(tfm, ResizeTransform):
+            self._shape = (tfm.new_h, tfm.new_w, *self._shape[2:])
 
     def _decoded(self) -> np.ndarray:
         """The picture before the transforms that wait, large enough for the first resize among them."""
@@ -106,8 +127,10 @@ class PictureInput(AugInput):
             assert self._pixels is not None  # what init promises
             return self._pixels
         resize = next((tfm for tfm in self._waiting if isinstance(tfm, ResizeTransform)), None)
-        needed = (resize.new_h, resize.new_w) if resize and self._scaled else None
-        return self._file.decode(needed)
+        # Picking single pixels out of averaged ones would be another picture.
+        if resize is None or not self._scaled or resize.interp == Image.Resampling.NEAREST:
+            return self._file.decode()
+        return self._file.decode((resize.new_h, resize.new_w))
 
     def _apply(self, tfm: Transform, pixels: np.ndarray) -> np.ndarray:
         if isinstance(tfm, ResizeTransform):

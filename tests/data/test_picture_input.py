@@ -148,6 +148,29 @@ def test_it_is_decoded_in_full_where_something_comes_before_the_resize(first: T.
     assert picture.asked == [None]
 
 
+def test_transforms_joined_by_an_augmentation_of_ones_own() -> None:
+    class Joined(T.Augmentation):
+        @T.decides_by_size
+        def get_transform(self, image: np.ndarray) -> T.Transform:
+            assert not image.any()  # a stand-in: this one says that it doesn't look
+            h, w = image.shape[:2]
+            return T.TransformList([T.ResizeTransform(h, w, 50, 60), T.HFlipTransform(60)])
+
+    picture = Watched(_photo())
+    late = PictureInput(picture)
+    Joined()(late)
+    assert late.image.shape == (50, 60, 3)
+    assert picture.asked == [(50, 60)]
+
+
+def test_a_registered_way_of_flipping_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(T.HFlipTransform, "apply_image", T.HFlipTransform.apply_image)  # restored afterwards
+    T.HFlipTransform.register_type("image", lambda flip, image: np.full_like(image, flip.width))
+    late = PictureInput(EncodedImage(_photo()))
+    late.transform(T.HFlipTransform(77))
+    assert (late.image == 77).all()
+
+
 def test_a_resize_for_another_size_is_refused() -> None:
     late = PictureInput(EncodedImage(_photo()))
     with pytest.raises(ValueError, match="height 100"):
