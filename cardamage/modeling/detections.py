@@ -41,6 +41,10 @@ class DetectionBatch(Sequence[Instances]):
         self._instances: list[Instances] | None = None
         self._counts: list[int] | None = None
 
+    def in_use(self) -> Sequence[Instances]:
+        """Return the batch itself, or once somebody has its instances, these: they may have been changed."""
+        return self if self._instances is None else self._instances
+
     def rows(self) -> RoiRows:
         """Return every place of all images in one list."""
         n, d = self.valid.shape

@@ -12,6 +12,7 @@ from cardamage.modeling import build_model
 from cardamage.modeling.batch import force_fixed_shapes
 from cardamage.modeling.detections import DetectionBatch
 from cardamage.modeling.postprocessing import detector_postprocess, postprocess_batch, scale_detections
+from cardamage.modeling.roi_heads import StandardROIHeads
 from cardamage.modeling.roi_heads.batched_detection import detect_batch
 from cardamage.modeling.roi_heads.detection import Suppression, detect
 from cardamage.structures import Boxes, Instances
@@ -126,6 +127,43 @@ def test_a_model_finds_the_same(tiny_cfg: Make, sample: Make, name: str, mask_ou
     assert sum(len(x["instances"]) for x in expected) > 10
     for one, other in zip(found, expected, strict=True):
         _assert_equal(one["instances"], other["instances"])
+
+
+class _Halving(StandardROIHeads):
+    """Changes detections as Detectron2's users do."""
+
+    def forward(self, *args: Any) -> Any:
+        found, losses = super().forward(*args)
+        for one in found:
+            one.scores = one.scores / 2
+            one.tag = torch.arange(len(one))
+        return found, losses
+
+
+class _Moving(StandardROIHeads):
+    """Changes boxes before their masks are computed."""
+
+    def _forward_box(self, features: Any, proposals: Any) -> Any:
+        found = super()._forward_box(features, proposals)
+        for one in found:
+            one.pred_boxes.tensor += 1
+        return found
+
+
+@pytest.mark.parametrize("kind", [_Halving, _Moving])
+def test_changes_to_detections_count(tiny_cfg: Make, sample: Make, kind: type[StandardROIHeads]) -> None:
+    torch.manual_seed(0)
+    model = build_model(tiny_cfg(**{"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0})).eval()
+    batch = [sample(0), sample(1)]
+    plain = model(batch)
+    model.roi_heads.__class__ = kind
+    expected = model(batch)
+    with force_fixed_shapes(True):
+        found = model(batch)
+    for one, other, before in zip(found, expected, plain, strict=True):
+        _assert_equal(one["instances"], other["instances"])
+        assert one["instances"].has("tag") == (kind is _Halving)
+        assert not torch.equal(other["instances"].scores, before["instances"].scores) or kind is _Moving
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

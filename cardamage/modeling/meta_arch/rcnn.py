@@ -184,6 +184,7 @@ class GeneralizedRCNN(ImageModel):
         mask_output: str = "bitmask",
     ) -> list[dict[str, Instances]]:
         """Scale every image's detections to the size asked for."""
+        instances = instances.in_use() if isinstance(instances, DetectionBatch) else instances
         if isinstance(instances, DetectionBatch):
             sizes = [_output_size(x, size) for x, size in zip(batched_inputs, image_sizes, strict=True)]
             found = postprocess_batch(instances, sizes, mask_output=mask_output)

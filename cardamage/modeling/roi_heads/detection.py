@@ -216,7 +216,7 @@ def detections_of(
 def infer(predictor: Any, predictions: Any, batch: ProposalBatch) -> Sequence[Instances]:
     """Choose the detections by a predictor's own ``inference`` if it has one."""
     if takes_batches(predictor.inference):
-        return predictor.detections(predictions, batch)
+        return predictor._detections(predictions, batch)
     return call(predictor.inference, predictions, batch)[0]
 
 
@@ -233,9 +233,9 @@ def detected_regions(
         The detections as the modules take them, and all places of a batch or every image's boxes.
     """
     if isinstance(instances, DetectionBatch):
-        if regions_stay_apart(parts):
-            return instances, instances.rows()
-        instances = instances.instances()
+        instances = instances.in_use() if regions_stay_apart(parts) else instances.instances()
+    if isinstance(instances, DetectionBatch):
+        return instances, instances.rows()
     return instances, [x.pred_boxes for x in instances]
 
 

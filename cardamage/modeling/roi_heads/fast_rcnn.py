@@ -304,7 +304,7 @@ class FastRCNNOutputLayers(nn.Module):
         """
         return detect_rows(self, *self._scored(predictions, proposals))
 
-    def detections(self, predictions: Predictions, proposals: Sequence[Instances]) -> Sequence[Instances]:
+    def _detections(self, predictions: Predictions, proposals: Sequence[Instances]) -> Sequence[Instances]:
         """Return :meth:`inference`'s first result; of fixed shapes, without waiting for the device."""
         return detections_of(self, *self._scored(predictions, proposals))
 
