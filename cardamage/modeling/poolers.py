@@ -12,6 +12,7 @@ from torchvision.ops import RoIPool
 
 from cardamage.errors import ConfigValueError
 from cardamage.layers import ROIAlign
+from cardamage.layers.roi_align_pyramid import roi_align_pyramid
 from cardamage.layers.roi_align_train import can_pool_bags, pool_bags
 from cardamage.structures import Boxes
 
@@ -141,9 +142,12 @@ class ROIPooler(nn.Module):
                 self.canonical_box_size,
                 self.canonical_level,
             )
-        if fixed_shapes(rois.device):
-            return self._pool_masked(x, rois, levels, rows.valid)
         geometry = self._common_geometry()
+        if fixed_shapes(rois.device):
+            if geometry is None or x[0].dtype == torch.float64:
+                return self._pool_masked(x, rois, levels, rows.valid)
+            levels = levels.masked_fill(~rows.valid, -1)
+            return roi_align_pyramid(x, rois, levels, self.output_size, self.scales, *geometry)
         if geometry is None or not can_pool_bags(x, self.output_size, geometry[0]):
             return self._pool_indexed(x, rois, levels, rows.valid)
         levels = levels.masked_fill(~rows.valid, -1)
