@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from cardamage.modeling import build_model
-from cardamage.modeling.batch import force_fixed_shapes
+from cardamage.modeling import GeneralizedRCNN, build_model
+from cardamage.modeling.batch import ProposalBatch, force_fixed_shapes
 from cardamage.modeling.detections import DetectionBatch
 from cardamage.modeling.postprocessing import detector_postprocess, postprocess_batch, scale_detections
 from cardamage.modeling.roi_heads import StandardROIHeads
@@ -129,41 +130,45 @@ def test_a_model_finds_the_same(tiny_cfg: Make, sample: Make, name: str, mask_ou
         _assert_equal(one["instances"], other["instances"])
 
 
-class _Halving(StandardROIHeads):
-    """Changes detections as Detectron2's users do."""
+class _Halving(GeneralizedRCNN):
+    """Changes detections before they are scaled, as Detectron2's users do."""
 
-    def forward(self, *args: Any) -> Any:
-        found, losses = super().forward(*args)
+    def inference(self, batched_inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        images = self.preprocess_image(batched_inputs)
+        features = self.backbone(images.tensor)
+        proposals, _ = self.proposal_generator(images, features, None)
+        found, _ = self.roi_heads(images, features, proposals, None)
         for one in found:
             one.scores = one.scores / 2
             one.tag = torch.arange(len(one))
-        return found, losses
+        return self._postprocess(found, batched_inputs, images.image_sizes)
 
 
 class _Moving(StandardROIHeads):
     """Changes boxes before their masks are computed."""
 
-    def _forward_box(self, features: Any, proposals: Any) -> Any:
-        found = super()._forward_box(features, proposals)
+    def forward(self, images: Any, features: Any, proposals: Any, targets: Any = None) -> Any:
+        found = self._forward_box(features, replace(ProposalBatch.of(proposals), fixed=None))
         for one in found:
-            one.pred_boxes.tensor += 1
-        return found
+            one.pred_boxes.tensor[:, 2:] += 1
+        return self.forward_with_given_boxes(features, found), {}
 
 
 @pytest.mark.parametrize("kind", [_Halving, _Moving])
-def test_changes_to_detections_count(tiny_cfg: Make, sample: Make, kind: type[StandardROIHeads]) -> None:
+def test_changes_to_detections_count(tiny_cfg: Make, sample: Make, kind: type) -> None:
     torch.manual_seed(0)
     model = build_model(tiny_cfg(**{"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0})).eval()
     batch = [sample(0), sample(1)]
     plain = model(batch)
-    model.roi_heads.__class__ = kind
+    (model if kind is _Halving else model.roi_heads).__class__ = kind
     expected = model(batch)
     with force_fixed_shapes(True):
         found = model(batch)
     for one, other, before in zip(found, expected, plain, strict=True):
         _assert_equal(one["instances"], other["instances"])
         assert one["instances"].has("tag") == (kind is _Halving)
-        assert not torch.equal(other["instances"].scores, before["instances"].scores) or kind is _Moving
+        name = "scores" if kind is _Halving else "pred_masks"
+        assert not torch.equal(other["instances"].get(name), before["instances"].get(name))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
