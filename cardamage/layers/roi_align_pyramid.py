@@ -62,7 +62,7 @@ def _pool(
     samples: int,
     aligned: bool,
 ) -> torch.Tensor:
-    rois = rois.contiguous()
+    rois, levels = rois.contiguous(), levels.contiguous()
 
     def launch() -> torch.Tensor:
         from .kernels.roi_align import launch_roi_align
@@ -117,7 +117,7 @@ def _backward(
     samples: int,
     aligned: bool,
 ) -> list[torch.Tensor]:
-    gradient, rois = gradient.contiguous(), rois.contiguous()
+    gradient, rois, levels = gradient.contiguous(), rois.contiguous(), levels.contiguous()
 
     def launch() -> list[torch.Tensor]:
         from .kernels.roi_align import launch_roi_align_backward
