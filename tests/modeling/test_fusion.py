@@ -89,6 +89,7 @@ OPTIONS = [
     {"MODEL.RESNETS.DEPTH": 50, "MODEL.RESNETS.RES2_OUT_CHANNELS": 256, "MODEL.RESNETS.NORM": "FrozenBN"},
     {"MODEL.RESNETS.NORM": "GN", "MODEL.FPN.NORM": "GN", "MODEL.ROI_MASK_HEAD.NORM": "GN"},
     {"MODEL.FPN.NORM": "BN", "MODEL.FPN.FUSE_TYPE": "avg", "MODEL.ROI_BOX_HEAD.NUM_CONV": 1},
+    {"MODEL.FPN.OUT_CHANNELS": 192, "MODEL.ROI_MASK_HEAD.CONV_DIM": 192},
     {"MODEL.RPN.CONV_DIMS": [-1, -1], "MODEL.ROI_BOX_HEAD.POOLER_TYPE": "ROIPool", "MODEL.MASK_ON": False},
 ]
 
@@ -275,7 +276,7 @@ class _Cfg:
 
     def __init__(self, precision: str, fuse: bool) -> None:
         self.TEST = self
-        self.PRECISION, self.FUSE = precision, fuse
+        self.PRECISION, self.FUSE, self.WINOGRAD = precision, fuse, True
 
 
 def test_keys(small: Any) -> None:

@@ -12,7 +12,7 @@ from cardamage.layers.fused_conv import FusedConv2d
 
 from ..backbone.blocks import BasicBlock, BasicStem, BottleneckBlock, DeformBottleneckBlock
 from ..backbone.fpn import FPN
-from .leaves import Kernels, fused_conv
+from .leaves import Kernels, fused_conv, wide_conv
 
 __all__ = ["float_block", "fused_block", "fused_merge", "fused_stem"]
 
@@ -108,10 +108,10 @@ def fused_merge(fpn: FPN, kernels: Kernels) -> Forward | None:
     """The pyramid's merging, with the coarser level added inside the lateral convolutions."""
     if fpn._fuse_type != "sum":
         return None
-    steps: list[tuple[str, FusedConv2d, FusedConv2d]] = []
+    steps: list[tuple[str, FusedConv2d, Forward]] = []
     for name, level in zip(reversed(fpn.in_features), reversed(fpn._levels), strict=True):
         lateral = fused_conv(getattr(fpn, f"fpn_lateral{level}"), kernels)
-        output = fused_conv(getattr(fpn, f"fpn_output{level}"), kernels)
+        output = wide_conv(getattr(fpn, f"fpn_output{level}"), kernels)
         if lateral is None or output is None:
             return None
         steps.append((name, lateral, output))

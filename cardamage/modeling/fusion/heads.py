@@ -17,7 +17,7 @@ from ..proposal_generator.rpn_head import StandardRPNHead
 from ..roi_heads.box_head import FastRCNNConvFCHead, flatten_regions
 from ..roi_heads.fast_rcnn import FastRCNNOutputLayers
 from ..roi_heads.mask_head import MaskRCNNConvUpsampleHead
-from .leaves import Kernels, fused_conv, fused_linear
+from .leaves import Kernels, fused_conv, fused_linear, wide_conv
 
 __all__ = [
     "float_predictor",
@@ -34,8 +34,8 @@ Forward = Callable[..., Any]
 _REGIONS_AT_ONCE = 8
 
 
-def _chain(layers: Sequence[nn.Module], kernels: Kernels) -> list[FusedConv2d] | None:
-    fused = [fused_conv(layer, kernels) for layer in layers]
+def _chain(layers: Sequence[nn.Module], kernels: Kernels) -> list[Forward] | None:
+    fused = [wide_conv(layer, kernels) for layer in layers]
     return None if any(conv is None for conv in fused) else fused  # type: ignore[return-value]
 
 

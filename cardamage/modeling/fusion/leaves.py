@@ -13,10 +13,11 @@ from torch import nn
 from cardamage.layers import Conv2d
 from cardamage.layers.folding import can_fold, folded_parameters
 from cardamage.layers.fused_conv import FusedConv2d, FusedLinear, has_fused_kernels
+from cardamage.layers.winograd import WinogradConv2d, winograd_pays
 
 from .overrides import has_hooks
 
-__all__ = ["Kernels", "conv_forward", "fused_conv", "fused_linear"]
+__all__ = ["Kernels", "conv_forward", "fused_conv", "fused_linear", "wide_conv"]
 
 _RELU_FUNCTIONS = (F.relu, F.relu_, torch.relu, torch.relu_)
 
@@ -28,15 +29,18 @@ class Kernels:
     Attributes:
         dtype: of activations and weights.
         native: whether oneDNN's fused operators are used.
+        winograd: whether wide 3x3 convolutions behind the trunk are computed with fewer products.
     """
 
     dtype: torch.dtype
     native: bool
+    winograd: bool = False
 
     @classmethod
-    def of(cls, dtype: torch.dtype, device: torch.device) -> Kernels:
+    def of(cls, dtype: torch.dtype, device: torch.device, winograd: bool = False) -> Kernels:
         """Choose for a dtype and a device."""
-        return cls(dtype, device.type == "cpu" and has_fused_kernels(dtype))
+        native = device.type == "cpu" and has_fused_kernels(dtype)
+        return cls(dtype, native, winograd and native and winograd_pays(dtype))
 
 
 def is_relu(activation: Any) -> bool:
@@ -61,6 +65,24 @@ def fused_conv(layer: Any, kernels: Kernels, relu: bool = False) -> FusedConv2d 
     if (norm is not None and not can_fold(norm)) or (activation is not None and not is_relu(activation)):
         return None
     return _fuse(layer, kernels, norm, relu or activation is not None)
+
+
+def wide_conv(layer: Any, kernels: Kernels) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """Fuse a convolution of many channels on large maps; as :func:`fused_conv` but for sums."""
+    direct = fused_conv(layer, kernels)
+    if direct is None or not kernels.winograd:
+        return direct
+    channels = min(layer.in_channels, layer.out_channels)
+    geometry = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
+    if not WinogradConv2d.can_replace(*geometry, channels):
+        return direct
+    weight, bias = folded_parameters(layer.weight, layer.bias, getattr(layer, "norm", None))
+    quick = WinogradConv2d(weight, bias, direct.relu, kernels.dtype)
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return quick(x) if quick.fits(x) else direct(x)
+
+    return forward
 
 
 def conv_forward(layer: Any, kernels: Kernels) -> Callable[..., Any] | None:

@@ -30,7 +30,9 @@ def is_ours(module: nn.Module) -> bool:
     return type(module).__module__.startswith(_OURS)
 
 
-def plan_fusion(model: nn.Module, dtype: torch.dtype, device: torch.device) -> Overrides:
+def plan_fusion(
+    model: nn.Module, dtype: torch.dtype, device: torch.device, winograd: bool = False
+) -> Overrides:
     """Find the fused form of every part that has one.
 
     Only parts whose class is exactly one of this package's or torch's are replaced, and of a user's own
@@ -40,11 +42,12 @@ def plan_fusion(model: nn.Module, dtype: torch.dtype, device: torch.device) -> O
         model: the model, in evaluation mode.
         dtype: what the fused parts compute in; everything between them takes what it is given.
         device: where the model is.
+        winograd: whether wide 3x3 convolutions may be computed with fewer products.
 
     Returns:
         The overrides, not applied; they hold weights of their own.
     """
-    plan = _Plan(Kernels.of(dtype, device), device)
+    plan = _Plan(Kernels.of(dtype, device, winograd), device)
     with torch.no_grad():
         plan.visit(model)
     return plan.overrides

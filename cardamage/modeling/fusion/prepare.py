@@ -26,7 +26,7 @@ _FAST_HALF = (7, 0)
 
 
 def prepare_for_inference(model: Any, cfg: Any) -> Any:
-    """Return a model that finds what this one finds, faster, as ``TEST.PRECISION`` and ``TEST.FUSE`` ask.
+    """Return a model that finds what this one finds, faster, as ``TEST`` asks.
 
     The model itself, its weights and its mode stay as they are, and what is changed in it afterwards
     (weights, thresholds) counts at the next call.
@@ -52,7 +52,7 @@ def prepare_for_inference(model: Any, cfg: Any) -> Any:
     dtype = inference_dtype(cfg.TEST.PRECISION, tensor.device, all(map(is_ours, model.modules())))
     if dtype == torch.float32 and not cfg.TEST.FUSE:
         return model
-    return FastInference(model, dtype, tensor.device, cfg.TEST.FUSE)
+    return FastInference(model, dtype, tensor.device, cfg.TEST.FUSE, cfg.TEST.WINOGRAD)
 
 
 def inference_dtype(precision: str, device: torch.device, ours: bool = True) -> torch.dtype:
@@ -95,7 +95,14 @@ class FastInference(nn.Module):
         dtype: what is computed in.
     """
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype, device: torch.device, fuse: bool) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        dtype: torch.dtype,
+        device: torch.device,
+        fuse: bool = True,
+        winograd: bool = True,
+    ) -> None:
         """Plan nothing yet: the weights are prepared at the first call.
 
         Args:
@@ -103,11 +110,12 @@ class FastInference(nn.Module):
             dtype: what to compute in.
             device: where it is.
             fuse: whether to fold norms and fuse layers.
+            winograd: whether fused 3x3 convolutions may take fewer products, where that pays.
         """
         super().__init__()
         self.module = module
         self.training = module.training
-        self.dtype, self.device, self.fuse = dtype, device, fuse
+        self.dtype, self.device, self.fuse, self.winograd = dtype, device, fuse, winograd
         self.broken = False
         # Parts of a user's own take weights and features of one dtype: autocast sees to it, call by call.
         self._autocasts = dtype != torch.float32 and not (fuse and all(map(is_ours, module.modules())))
@@ -148,7 +156,7 @@ class FastInference(nn.Module):
         state = _fingerprint(self.module)
         if self._overrides is None or state != self._prepared_from:
             dtype = torch.float32 if self._autocasts else self.dtype
-            self._overrides = plan_fusion(self.module, dtype, self.device)
+            self._overrides = plan_fusion(self.module, dtype, self.device, self.winograd)
             self._prepared_from = state
         return self._overrides
 
