@@ -27,6 +27,7 @@ from cardamage.engine.setup import (
     default_writers,
     prepare_classes,
     resolve_device,
+    resolve_layout,
     save_config,
 )
 from cardamage.engine.simple_trainer import AMPTrainer
@@ -91,6 +92,7 @@ class DefaultTrainer(TrainerBase):
         cfg = self.auto_scale_workers(cfg, comm.get_world_size()).clone()
         cfg.defrost()
         resolve_device(cfg)
+        resolve_layout(cfg)
         if comm.is_main_process():
             ensure_writable_dir(cfg.OUTPUT_DIR)
         self.thing_classes = prepare_classes(cfg)

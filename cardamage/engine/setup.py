@@ -34,6 +34,7 @@ __all__ = [
     "default_writers",
     "prepare_classes",
     "resolve_device",
+    "resolve_layout",
     "save_config",
 ]
 
@@ -125,6 +126,18 @@ def resolve_device(cfg: CfgNode) -> None:
         )
     _set_derived(cfg, "MODEL.DEVICE", "cpu")
     logger.info("No GPU was found: running on the CPU.")
+
+
+def resolve_layout(cfg: CfgNode) -> None:
+    """Train with channels last on the CPU where ``MODEL.CHANNELS_LAST`` is ``auto``: float32, too, is faster.
+
+    The numbers are the same but for rounding.
+
+    Args:
+        cfg: MODEL.CHANNELS_LAST is set; MODEL.DEVICE is what the training will be on.
+    """
+    if cfg.MODEL.CHANNELS_LAST == "auto" and str(cfg.MODEL.DEVICE) == "cpu":
+        _set_derived(cfg, "MODEL.CHANNELS_LAST", True)
 
 
 def amp_precision(cfg: CfgNode, on_gpu: bool) -> torch.dtype | None:

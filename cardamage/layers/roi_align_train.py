@@ -22,7 +22,7 @@ from .roi_align_bags import roi_align_bags
 __all__ = ["can_pool_bags", "pool_bags"]
 
 # Windows are padded to one of these lengths, so that those of a length go together.
-_LENGTHS = (4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+_LENGTHS = (6, 10, 16, 24, 40, 64, 96, 160, 256, 512)
 # Numbers of windows at a time: what the cache holds.
 _MAX_NUMBERS = 1 << 20
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from cardamage.config import get_cfg
-from cardamage.engine.setup import amp_precision
+from cardamage.engine.setup import amp_precision, resolve_layout
 from cardamage.utils import env
 
 
@@ -57,3 +58,16 @@ def test_auto_on_a_cpu_needs_its_bfloat16(
 def test_cpu_bfloat16_is_what_the_kernel_says() -> None:
     features = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
     assert env.cpu_has_bfloat16() == bool({"avx512_bf16", "amx_tile"} & set(features))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "expected"),
+    [("auto", "cpu", True), ("auto", "cuda", "auto"), (False, "cpu", False), (True, "cuda", True)],
+)
+def test_trainings_on_the_cpu_take_channels_last_unless_told(wanted: Any, device: str, expected: Any) -> None:
+    cfg = get_cfg()
+    cfg.MODEL.CHANNELS_LAST, cfg.MODEL.DEVICE = wanted, device
+    cfg.freeze()
+    resolve_layout(cfg)
+    assert cfg.MODEL.CHANNELS_LAST == expected
+    assert cfg.is_frozen()

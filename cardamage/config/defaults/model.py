@@ -47,7 +47,8 @@ def _common() -> dict[str, Any]:
         # Ours: torch.compile the parts of a model that train; "auto" does so on a GPU, where the run is long
         # enough to pay for it.
         "COMPILE": "auto",
-        # Ours: torch.channels_last memory layout; "auto" takes it where SOLVER.AMP is on.
+        # Ours: torch.channels_last memory layout; "auto" takes it where SOLVER.AMP is on, and in any
+        # training on a CPU.
         "CHANNELS_LAST": "auto",
     }
 
