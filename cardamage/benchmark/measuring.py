@@ -146,7 +146,7 @@ def _parts_of(side: Side, settings: Settings) -> dict[str, float]:
     runs = []
     with marked(lambda: current[0], side.root, side.parts(), side.optimizer):
         # The loader's processes start with the first run.
-        for _ in range(settings.rounds * settings.repeat + 1):
+        for _ in range(max(2, settings.rounds // 2) * settings.repeat + 1):
             current[0] = Marks(settings.device)
             side()
             current[0].end("after")

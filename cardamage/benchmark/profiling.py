@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+from tabulate import tabulate
 from torch.profiler import ProfilerActivity, profile
 
 from cardamage.benchmark.settings import Settings
@@ -12,7 +14,7 @@ from cardamage.benchmark.sides.side import Side
 
 __all__ = ["trace"]
 
-_SHOWN = 15
+_SHOWN, _NAME = 15, 60
 
 
 def trace(side: Side, settings: Settings, section: str) -> Path:
@@ -34,7 +36,17 @@ def trace(side: Side, settings: Settings, section: str) -> Path:
         side()
     path = folder / f"{section}-{re.sub(r'[^a-z0-9]+', '-', side.name.lower())}.json"
     profiler.export_chrome_trace(str(path))
-    order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
-    table = profiler.key_averages().table(sort_by=order, row_limit=_SHOWN, max_name_column_width=40)
-    print(f"{section}, {side.name}: {path}\n{table}")
+    print(f"\n{section}, {side.name}: {path}\n{_top(profiler.key_averages(), on_gpu)}")
     return path
+
+
+def _top(operators: Any, on_gpu: bool) -> str:
+    """Return the operators that take most by themselves, on the GPU where there is one."""
+    kind = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    taken = sorted(((getattr(one, kind), one) for one in operators), key=lambda pair: -pair[0])
+    whole = sum(time for time, _ in taken) or 1
+    rows = [
+        (one.key[:_NAME], f"{time / 1000:.2f}", f"{time / whole:.0%}", one.count)
+        for time, one in taken[:_SHOWN]
+    ]
+    return tabulate(rows, headers=("operator", "own ms", "share", "calls"), disable_numparse=True)
