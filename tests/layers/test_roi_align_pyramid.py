@@ -36,18 +36,19 @@ def _expected(
     aligned: bool,
     size: tuple[int, int],
 ) -> torch.Tensor:
-    total = torch.zeros(len(rois), maps[0].shape[1], *size)
+    total = rois.new_zeros((len(rois), maps[0].shape[1], *size))
     for level, scale in enumerate(SCALES):
         index = (levels == level).nonzero()[:, 0]
         total = total.index_add(0, index, roi_align(maps[level], rois[index], size, scale, samples, aligned))
     return total
 
 
-def check(channels: int = 5, every: int = 1) -> None:
+def check(channels: int = 5, every: int = 1, device: str = "cpu") -> None:
     """Compare values and gradients; also run where Triton interprets its kernels, with every other region."""
     for samples, aligned, size in CASES:
         maps, rois, levels = _inputs(channels)
-        rois, levels = rois[::every], levels[::every]
+        maps = [m.to(device) for m in maps]
+        rois, levels = rois[::every].to(device), levels[::every].to(device)
         results = []
         for ours in (True, False):
             leaves = [m.clone().requires_grad_() for m in maps]
@@ -55,7 +56,7 @@ def check(channels: int = 5, every: int = 1) -> None:
                 cells = roi_align_pyramid(leaves, rois, levels, size, SCALES, samples, aligned)
             else:
                 cells = _expected(leaves, rois, levels, samples, aligned, size)
-            weights = torch.randn(cells.shape, generator=torch.Generator().manual_seed(2))
+            weights = torch.randn(cells.shape, generator=torch.Generator().manual_seed(2)).to(device)
             (cells * weights).sum().backward()
             results.append((cells.detach(), [leaf.grad for leaf in leaves]))
         torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-5, check_stride=False)
@@ -63,6 +64,13 @@ def check(channels: int = 5, every: int = 1) -> None:
 
 def test_plain_operations_equal_torchvision() -> None:
     check()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("channels", [5, 256, 300])
+def test_kernels_on_a_gpu_equal_torchvision(channels: int) -> None:
+    check(channels, device="cuda")
 
 
 def test_half_precision_is_pooled_in_float32() -> None:

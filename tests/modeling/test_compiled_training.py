@@ -139,6 +139,25 @@ def test_inductor_gives_the_numbers_of_plain_torch() -> None:
         torch.testing.assert_close(p.grad, expected[name], rtol=1e-4, atol=1e-4)
 
 
+def test_ddp_trains_a_compiled_model(tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    model, pictures, counter = _Model(), _pictures(), _Counter()
+    model(pictures).backward()
+    expected = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    compile_model(model, backend=counter)
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(model)
+        wrapped(pictures).backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    assert counter.graphs > 0
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(p.grad, expected[name])
+
+
 def test_copies_and_pickles_are_plain(tiny_cfg: Make, sample: Make) -> None:
     model = build_model(tiny_cfg())
     counter = _Counter()
