@@ -10,6 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from cardamage.modeling import build_model
+from cardamage.modeling.fusion.plan import plan_fusion
 from cardamage.modeling.postprocessing import scale_detections
 from cardamage.utils.events import EventStorage
 
@@ -138,3 +139,25 @@ def test_detections_wait_only_for_their_number(tiny_cfg: Make, sample: Make, hea
         assert {t.device.type for t in (scaled.boxes, scaled.scores, scaled.valid, scaled.masks)} == {"cuda"}
         with pytest.raises(DataDependentOutputException):
             scaled.instances()
+
+
+@pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("norm", ["BN", "GN"])
+def test_fused_detections_wait_only_for_their_number(
+    tiny_cfg: Make, sample: Make, dtype: torch.dtype, norm: str
+) -> None:
+    model = build_model(tiny_cfg(**{"MODEL.RESNETS.NORM": norm})).eval()
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        _move_without_values(model)
+        with plan_fusion(model, dtype, torch.device("cuda")).applied():
+            images = model.preprocess_image([sample(0), sample(1, 0, (64, 100))])
+            features = model.backbone(images.tensor)
+            proposals, _ = model.proposal_generator(images, features, None)
+            found, _ = model.roi_heads(images, features, proposals, None)
+        assert {(f.device.type, f.dtype) for f in features.values()} == {("cuda", dtype)}
+        scaled = scale_detections(found, [(200, 300), (64, 100)])
+        assert scaled.masks is not None
+        assert scaled.masks.shape == (2, 100, 1, 28, 28)
+        results = (scaled.boxes, scaled.scores, scaled.masks)
+        assert {(t.device.type, t.dtype) for t in results} == {("cuda", torch.float32)}

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from cardamage.layers.fused_conv import FusedConv2d
+from cardamage.utils.compiling import region
 
 from ..backbone.blocks import BasicBlock, BasicStem, BottleneckBlock, DeformBottleneckBlock
 from ..backbone.fpn import FPN
@@ -116,6 +117,7 @@ def fused_merge(fpn: FPN, kernels: Kernels) -> Forward | None:
             return None
         steps.append((name, lateral, output))
 
+    @region
     def merge(below: dict[str, torch.Tensor]) -> list[torch.Tensor]:
         results: list[torch.Tensor] = []
         merged: torch.Tensor | None = None

@@ -11,6 +11,7 @@ from torch import nn
 from cardamage.layers import Conv2d, ROIAlign
 from cardamage.layers.fused_conv import FusedConv2d, FusedLinear
 from cardamage.layers.roi_align_bags import roi_align_bags
+from cardamage.utils.compiling import region
 
 from ..poolers import ROIPooler
 from ..proposal_generator.rpn_head import StandardRPNHead
@@ -127,6 +128,7 @@ def fused_mask_layers(head: MaskRCNNConvUpsampleHead, kernels: Kernels) -> Forwa
         # (N, h, w, a, b, K) -> (N, K, h, a, w, b)
         return classify(hidden).permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
 
+    @region
     def forward(x: torch.Tensor) -> torch.Tensor:
         for conv in convs:
             x = conv(x)

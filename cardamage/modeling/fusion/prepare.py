@@ -12,6 +12,7 @@ from torch import nn
 
 from cardamage.errors import ConfigValueError
 from cardamage.utils.env import cpu_has_bfloat16
+from cardamage.utils.heap import keep_freed_memory
 
 from .overrides import Overrides
 from .plan import is_ours, plan_fusion
@@ -156,6 +157,9 @@ class FastInference(nn.Module):
         state = _fingerprint(self.module)
         if self._overrides is None or state != self._prepared_from:
             dtype = torch.float32 if self._autocasts else self.dtype
+            if self.device.type == "cpu":
+                # A map of a large photo takes as long to be cleared by the system as to be computed.
+                keep_freed_memory()
             self._overrides = plan_fusion(self.module, dtype, self.device, self.winograd)
             self._prepared_from = state
         return self._overrides
