@@ -33,8 +33,8 @@ def input_() -> dict[str, Any]:
         },
         # How ground-truth masks are kept: "polygon" is small, "bitmask" also takes RLE.
         "MASK_FORMAT": "polygon",
-        # Ours: "native" resizes in torch's vectorized code, which differs from Detectron2's pixels by one level
-        # of 255 here and there; "exact" gives Detectron2's.
+        # Ours: "native" resizes in torch's vectorized code, at most two levels of 255 from Detectron2's
+        # pixels; "exact" gives those.
         "RESIZE": "native",
         # Ours: a JPEG at least 2.5 times as large as needed is decoded at a half, a quarter or an eighth.
         # False decodes in full, as Detectron2 does.
