@@ -171,6 +171,7 @@ def _keep_cache() -> None:
 def _prepare_dynamo() -> None:
     """Allow as many variants of a function as a trunk has shapes of blocks."""
     import torch._dynamo
+    import torch._functorch.config
     import torch.fx.experimental._config
 
     config: Any = torch._dynamo.config
@@ -179,5 +180,10 @@ def _prepare_dynamo() -> None:
     setattr(config, name, max(getattr(config, name), _MAX_VARIANTS))
     # Or sizes that happen to be equal at first, such as those of a square picture, would have to stay so.
     torch.fx.experimental._config.use_duck_shape = False
+    # Compiled together with the forward pass, a backward pass that can't be compiled fails there, where plain
+    # torch can take over.
+    functorch: Any = torch._functorch.config
+    if hasattr(functorch, "force_non_lazy_backward_lowering"):
+        functorch.force_non_lazy_backward_lowering = True
     # Regions are far smaller than DDP's buckets, which the hooks of their weights serve as in plain torch.
     config.optimize_ddp = False

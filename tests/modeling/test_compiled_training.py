@@ -187,6 +187,30 @@ def test_what_can_not_be_compiled_runs_in_plain_torch(caplog: pytest.LogCaptureF
     assert model.train_compiler.broken
 
 
+def test_a_backward_pass_that_can_not_be_compiled_leaves_plain_torch(caplog: pytest.LogCaptureFixture) -> None:
+    from torch._dynamo.backends.common import aot_autograd
+    from torch._functorch import config
+
+    if not hasattr(config, "force_non_lazy_backward_lowering"):
+        pytest.skip("this torch compiles backward passes later")
+
+    def forward(graph: torch.fx.GraphModule, inputs: Any) -> Callable[..., Any]:
+        return graph.forward
+
+    def backward(graph: torch.fx.GraphModule, inputs: Any) -> Callable[..., Any]:
+        raise RuntimeError("no compiler for this")
+
+    compiler = Compiler(aot_autograd(fw_compiler=forward, bw_compiler=backward))
+    weight = torch.rand(3, 4, requires_grad=True)
+
+    with compiling(compiler), caplog.at_level(logging.WARNING):
+        region(torch.sin)(weight).sum().backward()
+
+    assert compiler.broken
+    assert caplog.text.count("can't be compiled here") == 1
+    torch.testing.assert_close(weight.grad, weight.detach().cos())
+
+
 def test_inference_is_compiled_where_asked_for() -> None:
     model, pictures, counter = _Model(), _pictures(), _Counter()
     compile_model(model, training=False, inference=True, backend=counter)
