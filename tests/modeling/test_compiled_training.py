@@ -187,7 +187,7 @@ def test_what_can_not_be_compiled_runs_in_plain_torch(caplog: pytest.LogCaptureF
     assert model.train_compiler.broken
 
 
-def test_a_backward_pass_that_can_not_be_compiled_leaves_plain_torch(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_backward_pass_that_can_not_be_compiled_is_left_plain(caplog: pytest.LogCaptureFixture) -> None:
     from torch._dynamo.backends.common import aot_autograd
     from torch._functorch import config
 
