@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -14,9 +15,12 @@ __all__ = ["validate_cfg"]
 _BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
 _NORMS = ("", "BN", "SyncBN", "nnSyncBN", "FrozenBN", "GN", "LN")
 _POOLERS = ("ROIAlignV2", "ROIAlign", "ROIPool", "ROIAlignRotated")
+_ON_OFF = (True, False)
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "FLOAT32_PRECISION": ("", "highest", "high", "medium"),
+    "DATALOADER.PIN_MEMORY": _ON_OFF,
+    "DATALOADER.PREFETCH_DEVICE": _ON_OFF,
     "DATALOADER.SAMPLER_TRAIN": (
         "TrainingSampler",
         "RepeatFactorTrainingSampler",
@@ -29,6 +33,9 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "INPUT.MIN_SIZE_TRAIN_SAMPLING": ("choice", "range"),
     "INPUT.RANDOM_FLIP": ("horizontal", "vertical", "none"),
     "INPUT.RESIZE": ("native", "exact"),
+    "INPUT.SCALED_DECODE": _ON_OFF,
+    "MODEL.CHANNELS_LAST": (*_ON_OFF, "auto"),
+    "MODEL.COMPILE": (*_ON_OFF, "auto"),
     "MODEL.FPN.FUSE_TYPE": ("sum", "avg"),
     "MODEL.FPN.NORM": _NORMS,
     "MODEL.RESNETS.DEPTH": (18, 34, 50, 101, 152),
@@ -40,11 +47,15 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "MODEL.ROI_MASK_HEAD.NORM": _NORMS,
     "MODEL.ROI_MASK_HEAD.POOLER_TYPE": _POOLERS,
     "MODEL.RPN.BBOX_REG_LOSS_TYPE": _BOX_LOSSES,
+    "MODEL.RPN.SAMPLED_GRADIENT": _ON_OFF,
     "SOLVER.AMP.DTYPE": ("auto", "float16", "bfloat16"),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("value", "norm", "full_model"),
+    "SOLVER.FUSED": (*_ON_OFF, "auto"),
     "SOLVER.WARMUP_METHOD": ("linear", "constant"),
     "TEST.BEST_CHECKPOINT.MODE": ("max", "min"),
+    "TEST.FUSE": _ON_OFF,
     "TEST.PRECISION": ("auto", "float32", "bfloat16", "float16"),
+    "TEST.WINOGRAD": _ON_OFF,
 }
 
 # Least and greatest value; None is open.
@@ -115,15 +126,19 @@ def _check_choice(key: str, value: Any, choices: tuple[Any, ...]) -> None:
     if value in choices:
         return
     listed = ", ".join(repr(choice) for choice in choices)
-    hint = did_you_mean(str(value), [str(choice) for choice in choices if choice])
+    hint = did_you_mean(str(value), [str(choice) for choice in choices if choice not in ("", True, False)])
     raise ConfigValueError(f"{key} is {value!r}; it must be one of {listed}{hint or '.'}")
 
 
 def _check_range(key: str, value: Any, least: float, greatest: float | None) -> None:
-    if value >= least and (greatest is None or value <= greatest):
+    if _is_number(value) and value >= least and (greatest is None or value <= greatest):
         return
     bounds = f"at least {least}" if greatest is None else f"between {least} and {greatest}"
     raise ConfigValueError(f"{key} is {value!r}; it must be {bounds}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _check_device(cfg: CfgNode) -> None:
@@ -157,7 +172,8 @@ def _check_colors(cfg: CfgNode) -> None:
     limits = {"BRIGHTNESS": (0, None), "CONTRAST": (0, None), "SATURATION": (0, None), "HUE": (-0.5, 0.5)}
     for name, (least, greatest) in limits.items():
         key, value = f"INPUT.COLOR.{name}", cfg.INPUT.COLOR[name]
-        if len(value) != 2 or value[0] > value[1]:
+        pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_number, value))
+        if not pair or value[0] > value[1]:
             raise ConfigValueError(f"{key} is {value!r}; it must be a range (least, greatest).")
         _check_range(key, value[0], least, greatest)
         _check_range(key, value[1], least, greatest)

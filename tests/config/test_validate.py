@@ -83,7 +83,13 @@ def test_range_sampling_needs_two_sizes() -> None:
         ("BRIGHTNESS", (1.2, 0.8), "BRIGHTNESS is .*range"),
         ("CONTRAST", (1.0,), "CONTRAST is .*range"),
         ("SATURATION", (-0.5, 1.0), "SATURATION is -0.5; it must be at least 0"),
+        ("SATURATION", (0.5, float("inf")), "SATURATION is .*range"),
+        ("BRIGHTNESS", (float("nan"), 1.0), "BRIGHTNESS is .*range"),
+        ("BRIGHTNESS", 1.2, "BRIGHTNESS is 1.2; it must be a range"),
+        ("CONTRAST", ("a", "b"), "CONTRAST is .*range"),
         ("HUE", (-0.1, 0.6), "HUE is 0.6; it must be between -0.5 and 0.5"),
+        ("PROBABILITY", "often", "PROBABILITY is 'often'; it must be between 0 and 1"),
+        ("PROBABILITY", float("nan"), "PROBABILITY is nan"),
         ("PROBABILITY", 1.5, "PROBABILITY is 1.5"),
     ],
 )
@@ -92,3 +98,32 @@ def test_color_ranges(name: str, value: object, message: str) -> None:
     cfg.INPUT.COLOR[name] = value
     with pytest.raises(ConfigValueError, match=message):
         validate_cfg(cfg)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("TEST.PRECISION", None, "TEST.PRECISION is None; it must be one of 'auto', 'float32'"),
+        ("TEST.FUSE", "yes", "TEST.FUSE is 'yes'; it must be one of True, False."),
+        ("TEST.WINOGRAD", "no", "TEST.WINOGRAD is 'no'; it must be one of True, False."),
+        ("TEST.IMS_PER_BATCH", "4", "TEST.IMS_PER_BATCH is '4'; it must be at least 1."),
+        ("INPUT.SCALED_DECODE", 3, "INPUT.SCALED_DECODE is 3; it must be one of True, False."),
+        ("DATALOADER.PIN_MEMORY", "gpu", "DATALOADER.PIN_MEMORY is 'gpu'"),
+        ("DATALOADER.PREFETCH_DEVICE", None, "DATALOADER.PREFETCH_DEVICE is None"),
+        ("MODEL.RPN.SAMPLED_GRADIENT", "x", "MODEL.RPN.SAMPLED_GRADIENT is 'x'"),
+        ("MODEL.COMPILE", "maybe", "MODEL.COMPILE is 'maybe'; it must be one of True, False, 'auto'."),
+        ("MODEL.CHANNELS_LAST", "aut", "False, 'auto'; did you mean auto?"),
+        ("SOLVER.FUSED", 7, "SOLVER.FUSED is 7; it must be one of True, False, 'auto'."),
+        ("SOLVER.BASE_LR", float("inf"), "SOLVER.BASE_LR is inf"),
+    ],
+)
+def test_values_of_a_script_are_checked_like_those_of_a_file(key: str, value: object, sentence: str) -> None:
+    cfg = get_cfg()
+    *parents, name = key.split(".")
+    node = cfg
+    for parent in parents:
+        node = node[parent]
+    node[name] = value
+    with pytest.raises(ConfigValueError) as caught:
+        validate_cfg(cfg)
+    assert sentence in str(caught.value)
