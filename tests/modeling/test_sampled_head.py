@@ -52,6 +52,17 @@ def test_sample_equals_the_whole_heads_values_and_gradients(layout: torch.memory
         torch.testing.assert_close(sampled, exact)
 
 
+def test_every_parameter_learns_in_half_precision() -> None:
+    head = StandardRPNHead(in_channels=6, num_anchors=ANCHORS)
+    maps = [torch.randn(2, 6, h, w) for h, w in SIZES]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.no_grad():
+            head(maps)
+        logits, deltas = predict_sampled(head, maps, torch.randint(0, 80, (2, 5)))
+    (logits.float().sum() + deltas.float().sum()).backward()
+    assert all(p.grad is not None and bool(p.grad.any()) for p in head.parameters())
+
+
 def test_only_the_standard_head_and_small_samples_are_taken_apart() -> None:
     head = _head()
     assert can_predict_sampled(head, 10, 80)

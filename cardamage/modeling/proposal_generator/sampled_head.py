@@ -72,7 +72,9 @@ def predict_sampled(
 def _linear(conv: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     """Apply a convolution to (N, S, kh * kw * C) patches of its own size."""
     weight = conv.get_parameter("weight").permute(0, 2, 3, 1).flatten(1)
-    return F.linear(pixels, weight, conv.get_parameter("bias"))
+    # Not the parameter itself: autocast, in older torch, hands out the copy it made for the proposals, which
+    # has no gradient.
+    return F.linear(pixels, weight, conv.get_parameter("bias").view(-1))
 
 
 def _patches(maps: Sequence[torch.Tensor], cells: torch.Tensor) -> torch.Tensor:
