@@ -34,6 +34,8 @@ def kernel_choice(wanted: bool | str, groups: Sequence[dict[str, Any]]) -> dict[
 def keep_kernel(optimizer: torch.optim.Optimizer) -> None:
     """Keep the choice when the state of another optimizer is loaded, which brings its own along.
 
+    Momentum comes to lie in memory as its parameter does, whatever the layout of the training it is from.
+
     Args:
         optimizer: SGD, from :func:`kernel_choice`.
     """
@@ -42,10 +44,19 @@ def keep_kernel(optimizer: torch.optim.Optimizer) -> None:
     def after_load(optimizer: torch.optim.Optimizer) -> None:
         for group, choice in zip(optimizer.param_groups, chosen, strict=True):
             group.update(choice)
+        _match_layouts(optimizer)
 
     optimizer.register_load_state_dict_post_hook(after_load)
     if any(choice["fused"] for choice in chosen):
         optimizer.register_step_pre_hook(_make_momentum)
+
+
+def _match_layouts(optimizer: torch.optim.Optimizer) -> None:
+    """Lay momentum out as its parameter: a fused kernel pairs them by their places in memory."""
+    for parameter, state in optimizer.state.items():
+        momentum = state.get("momentum_buffer")
+        if momentum is not None and momentum.stride() != parameter.stride():
+            state["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
 
 
 def _make_momentum(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:

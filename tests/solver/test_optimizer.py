@@ -271,6 +271,26 @@ def test_every_kernel_does_plain_sgd(fused: bool) -> None:
         torch.testing.assert_close(parameter.double(), weight, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_momentum_of_another_memory_layout_goes_on(fused: bool) -> None:
+    cfg = get_cfg()
+    cfg.SOLVER.BASE_LR, cfg.SOLVER.FUSED = 0.1, fused
+    first = nn.Conv2d(3, 5, 3)
+    gradients = [[torch.randn_like(p) for p in first.parameters()] for _ in range(2)]
+    expected = _reference_steps(list(first.parameters()), gradients, cfg.SOLVER)
+    second = nn.Conv2d(3, 5, 3).to(memory_format=torch.channels_last)
+    optimizers = [build_optimizer(cfg, model) for model in (first, second)]
+    for model, optimizer, step in zip((first, second), optimizers, gradients, strict=True):
+        if model is second:
+            second.load_state_dict(first.state_dict())
+            optimizer.load_state_dict(optimizers[0].state_dict())
+        for parameter, gradient in zip(model.parameters(), step, strict=True):
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)
+        optimizer.step()
+    for parameter, weight in zip(second.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.double(), weight, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("clip", ["", "value", "norm", "full_model"])
 def test_scaled_gradients_make_the_same_steps(clip: str) -> None:
     cfg = get_cfg()
