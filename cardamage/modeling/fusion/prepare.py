@@ -131,6 +131,8 @@ class FastInference(nn.Module):
         try:
             with self._fast():
                 return self.module(*args, **kwargs)
+        except torch.OutOfMemoryError:
+            raise
         except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             result = self.module(*args, **kwargs)
             self.broken = True
