@@ -137,6 +137,8 @@ def _launch(
         block,
         backward,
         num_warps=max(1, min(4, block // 64)),
+        # The default differs between versions of Triton.
+        enable_fp_fusion=True,
     )
 
 
