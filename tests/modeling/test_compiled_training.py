@@ -64,9 +64,20 @@ def _assert_equal(found: Results, expected: Results) -> None:
         torch.testing.assert_close(found[1][name], gradient, rtol=1e-3, atol=1e-4 * scale + 1e-9)
 
 
+# Each level and norm is one more thing to compile.
+_TWO_LEVELS = {
+    "MODEL.RESNETS.NORM": "GN",
+    "MODEL.RESNETS.OUT_FEATURES": ["res4", "res5"],
+    "MODEL.FPN.IN_FEATURES": ["res4", "res5"],
+    "MODEL.RPN.IN_FEATURES": ["p4", "p5"],
+    "MODEL.ROI_HEADS.IN_FEATURES": ["p4", "p5"],
+    "MODEL.ANCHOR_GENERATOR.SIZES": [[16], [64]],
+}
+
+
 def test_all_sizes_share_one_compilation_and_the_numbers_of_plain_torch(tiny_cfg: Make, sample: Make) -> None:
     torch.manual_seed(0)
-    model = build_model(tiny_cfg(**{"MODEL.RESNETS.NORM": "GN"}))
+    model = build_model(tiny_cfg(**_TWO_LEVELS))
     batches = [
         [sample(0, 3), sample(1, 2, (64, 100))],
         [sample(2, 0, (128, 128)), sample(3, 1, (100, 128))],
@@ -123,7 +134,11 @@ def _pictures() -> list[torch.Tensor]:
     return [torch.randint(0, 256, (3, h, w), dtype=torch.uint8) for h, w in ((20, 30), (33, 24))]
 
 
-def test_inductor_gives_the_numbers_of_plain_torch() -> None:
+def test_inductor_gives_the_numbers_of_plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import config
+
+    # Trying the processor's instructions takes longer than all else, with a cache that is new.
+    monkeypatch.setattr(config.cpp, "vec_isa_ok", False)
     torch.manual_seed(0)
     model, pictures = _Model(), _pictures()
     model(pictures).backward()
