@@ -265,6 +265,21 @@ def test_what_fails_runs_plainly(small: Any, caplog: pytest.LogCaptureFixture) -
         fast([{"picture": None}])
 
 
+@pytest.mark.parametrize("part", ["backbone.bottom_up.stem.conv1", "roi_heads.box_head.fc1"])
+def test_numbers_beyond_float16_are_computed_in_bfloat16(
+    small: Any, caplog: pytest.LogCaptureFixture, part: str
+) -> None:
+    model, batch = small()
+    with torch.no_grad():
+        model.get_submodule(part).weight *= 1e6
+    fast = FastInference(model, torch.float16, CPU)
+    with caplog.at_level(logging.WARNING):
+        found = fast(batch)[0]["instances"]
+        fast(batch)
+    assert (fast.dtype, fast.broken, len(caplog.records)) == (torch.bfloat16, False, 1)
+    _same(found, FastInference(model, torch.bfloat16, CPU)(batch)[0]["instances"], atol=0)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 2), (5, 6), (8, 9)])
 def test_pooling_one_axis_after_the_other(size: tuple[int, int]) -> None:
     x = torch.randn(2, 4, *size)

@@ -19,6 +19,7 @@ from ..roi_heads.box_head import FastRCNNConvFCHead, flatten_regions
 from ..roi_heads.fast_rcnn import FastRCNNOutputLayers
 from ..roi_heads.mask_head import MaskRCNNConvUpsampleHead
 from .leaves import Kernels, fused_conv, fused_linear, wide_conv
+from .overflow import Overflow
 
 __all__ = [
     "float_predictor",
@@ -92,10 +93,12 @@ def fused_box_head(head: FastRCNNConvFCHead, kernels: Kernels) -> Forward | None
     return forward
 
 
-def float_predictor(predictor: FastRCNNOutputLayers) -> Forward:
+def float_predictor(predictor: FastRCNNOutputLayers, overflow: Overflow | None = None) -> Forward:
     """The predictor in float32: scores and boxes are to be exact."""
 
     def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if overflow is not None:
+            overflow.note(x.isfinite().all())
         x = flatten_regions(x).to(predictor.cls_score.weight.dtype)
         return predictor.cls_score(x), predictor.bbox_pred(x)
 

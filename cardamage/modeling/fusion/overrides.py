@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from .overflow import Overflow
+
 __all__ = ["Overrides", "has_hooks"]
 
 
@@ -22,9 +24,13 @@ class Overrides:
 
     The modules stay who they are: parameters, names, settings and hooks are the model's own, so whatever is
     changed on the model counts, and its state dict never differs.
+
+    Attributes:
+        overflow: what they note in float16; None in other precisions.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, overflow: Overflow | None = None) -> None:
+        self.overflow = overflow
         self._methods: list[tuple[nn.Module, str, Callable[..., Any]]] = []
         self._lock = threading.Lock()
         self._users = 0

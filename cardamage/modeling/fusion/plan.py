@@ -11,12 +11,14 @@ from torch import nn
 from ..backbone.blocks import BasicBlock, BasicStem, BottleneckBlock, DeformBottleneckBlock
 from ..backbone.fpn import FPN
 from ..poolers import ROIPooler
+from ..proposal_generator.rpn import RPN
 from ..proposal_generator.rpn_head import StandardRPNHead
 from ..roi_heads.box_head import FastRCNNConvFCHead
 from ..roi_heads.fast_rcnn import FastRCNNOutputLayers
 from ..roi_heads.mask_head import MaskRCNNConvUpsampleHead
 from . import backbone, heads
 from .leaves import Kernels, conv_forward
+from .overflow import Overflow, watched_proposals
 from .overrides import Overrides, has_hooks
 
 __all__ = ["is_ours", "plan_fusion"]
@@ -56,10 +58,11 @@ def plan_fusion(
 class _Plan:
     def __init__(self, kernels: Kernels, device: torch.device) -> None:
         self.kernels, self.device = kernels, device
-        self.overrides = Overrides()
+        self.overrides = Overrides(Overflow() if kernels.dtype == torch.float16 else None)
         self._rules: dict[type, Callable[[Any], bool]] = {
             BasicStem: self._stem,
             FPN: self._fpn,
+            RPN: self._rpn,
             StandardRPNHead: self._rpn_head,
             FastRCNNConvFCHead: self._box_head,
             FastRCNNOutputLayers: self._predictor,
@@ -120,6 +123,11 @@ class _Plan:
         for module in modules:
             self.visit(module)
 
+    def _rpn(self, rpn: RPN) -> bool:
+        if self.overrides.overflow is not None:
+            self._put(rpn, watched_proposals(rpn, self.overrides.overflow), "predict_proposals")
+        return False
+
     def _rpn_head(self, head: StandardRPNHead) -> bool:
         return self._put(head, heads.fused_rpn_head(head, self.kernels))
 
@@ -127,7 +135,7 @@ class _Plan:
         return self._put(head, heads.fused_box_head(head, self.kernels))
 
     def _predictor(self, predictor: FastRCNNOutputLayers) -> bool:
-        return self._put(predictor, heads.float_predictor(predictor))
+        return self._put(predictor, heads.float_predictor(predictor, self.overrides.overflow))
 
     def _mask_head(self, head: MaskRCNNConvUpsampleHead) -> bool:
         return self._put(head, heads.fused_mask_layers(head, self.kernels), "layers")

@@ -14,6 +14,7 @@ from cardamage.errors import ConfigValueError
 from cardamage.utils.env import cpu_has_bfloat16
 from cardamage.utils.heap import keep_freed_memory
 
+from .overflow import Overflow
 from .overrides import Overrides
 from .plan import is_ours, plan_fusion
 
@@ -89,7 +90,8 @@ def inference_dtype(precision: str, device: torch.device, ours: bool = True) -> 
 class FastInference(nn.Module):
     """A model with fused parts and, if asked, in half precision; what it returns is float32 as ever.
 
-    Where that fails, whatever the reason, it says so once and goes on with the model as it is.
+    Where that fails, whatever the reason, it says so once and goes on with the model as it is; where numbers
+    leave float16's range, which would lose detections without a word, in bfloat16.
 
     Attributes:
         module: the model itself.
@@ -129,8 +131,8 @@ class FastInference(nn.Module):
         if self.broken or self.module.training:
             return self.module(*args, **kwargs)
         try:
-            with self._fast():
-                return self.module(*args, **kwargs)
+            with self._fast() as overflow:
+                result = self.module(*args, **kwargs)
         except torch.OutOfMemoryError:
             raise
         except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
@@ -144,15 +146,31 @@ class FastInference(nn.Module):
                 str(error).strip().split("\n")[0],
             )
             return result
+        if overflow is None or not overflow.seen():
+            return result
+        self._leave_float16()
+        return self.forward(*args, **kwargs)
 
     @contextlib.contextmanager
-    def _fast(self) -> Iterator[None]:
+    def _fast(self) -> Iterator[Overflow | None]:
         with contextlib.ExitStack() as stack:
             if self._autocasts:
                 stack.enter_context(torch.autocast(self.device.type, dtype=self.dtype))
+            overflow = None
             if self.fuse:
-                stack.enter_context(self._current_overrides().applied())
-            yield
+                overrides = self._current_overrides()
+                stack.enter_context(overrides.applied())
+                overflow = overrides.overflow
+            if overflow is not None:
+                overflow.clear()
+            yield overflow
+
+    def _leave_float16(self) -> None:
+        """Go on in the precision that has float32's range; where that fails, too, in float32."""
+        self.dtype, self._overrides = torch.bfloat16, None
+        logger.warning(
+            "This model's numbers leave float16's range, so it goes on in bfloat16: set TEST.PRECISION so."
+        )
 
     def _current_overrides(self) -> Overrides:
         """Prepare weights at the first call, and whenever the model's have changed."""
