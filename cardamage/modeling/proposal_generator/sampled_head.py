@@ -86,7 +86,8 @@ def _patches(maps: Sequence[torch.Tensor], cells: torch.Tensor) -> torch.Tensor:
         cell = cells - start
         start += height * width
         here = (cell >= 0) & (cell < height * width)
-        patch = _level_patches(level, cell.clamp(0, height * width - 1), here)
+        # Cells of other levels point all over the map: in one place, their zero gradients would queue up.
+        patch = _level_patches(level, cell.remainder(height * width), here)
         found = patch if found is None else found + patch
     assert found is not None
     return found
