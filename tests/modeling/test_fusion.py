@@ -16,6 +16,7 @@ from cardamage.errors import ConfigValueError
 from cardamage.layers import FrozenBatchNorm2d
 from cardamage.layers.fused_conv import has_fused_kernels
 from cardamage.modeling import GeneralizedRCNN, build_model
+from cardamage.modeling.batch import force_fixed_shapes
 from cardamage.modeling.fusion import FastInference, inference_dtype, prepare_for_inference
 from cardamage.modeling.fusion.backbone import max_pool_3x3
 from cardamage.modeling.fusion.plan import plan_fusion
@@ -323,3 +324,27 @@ def test_plain_kernels_in_half_precision(small: Any, dtype: torch.dtype) -> None
     for name, value in exact.items():
         assert found[name].dtype == dtype
         assert (found[name].float() - value).norm() < 0.04 * value.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_other_pooling_takes_half_precision(small: Any, dtype: torch.dtype) -> None:
+    model, batch = small(**{"MODEL.ROI_BOX_HEAD.POOLER_TYPE": "ROIPool", "MODEL.MASK_ON": False})
+    with torch.no_grad(), force_fixed_shapes(True):
+        with plan_fusion(model, dtype, torch.device("meta")).applied():
+            found = model(batch)
+    assert all(len(one["instances"]) for one in found)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_on_a_gpu(small: Any, dtype: torch.dtype, options: dict[str, Any]) -> None:
+    model, batch = small(**options)
+    expected = model(batch)
+    fast = FastInference(model.cuda(), dtype, torch.device("cuda"))
+    for one, other in zip(expected, fast(batch), strict=True):
+        wanted, found = one["instances"], other["instances"].to("cpu")
+        overlap = box_iou(wanted.pred_boxes.tensor, found.pred_boxes.tensor)
+        overlap = overlap * (wanted.pred_classes[:, None] == found.pred_classes)
+        assert overlap.amax(dim=1).median() > 0.9
+    assert (fast.dtype, fast.broken) == (dtype, False)

@@ -172,13 +172,18 @@ def pool_bags(pooler: ROIPooler) -> Forward | None:
     return pool
 
 
-def pool_float(pooler: ROIPooler) -> Forward:
-    """The same for other kinds of pooling, which has no kernels for half precision on the CPU."""
+def pool_float(pooler: ROIPooler, method: str = "_pool_indexed") -> Forward:
+    """The same for other kinds of pooling, which takes maps and boxes of one dtype, on the CPU never half.
+
+    Args:
+        pooler: the pooler.
+        method: the part of it that pools, for counted regions or for fixed shapes.
+    """
 
     def pool(
         x: Sequence[torch.Tensor], rois: torch.Tensor, levels: torch.Tensor, valid: torch.Tensor
     ) -> torch.Tensor:
         maps = [m.to(torch.promote_types(m.dtype, torch.float32)) for m in x]
-        return ROIPooler._pool_indexed(pooler, maps, rois, levels, valid)
+        return getattr(ROIPooler, method)(pooler, maps, rois, levels, valid)
 
     return pool
