@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     files = find_inputs(args.input, skip=Path(args.output))
     ensure_writable_dir(args.output, "--output")
     # After the arguments are known to be good: these take seconds to import.
-    from cardamage.config import get_cfg
+    from cardamage.config import get_cfg, validate_cfg
     from cardamage.engine import DefaultPredictor
     from cardamage.engine.prediction import predict_files
 
@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cfg.merge_from_list(args.opts)
     cfg.MODEL.WEIGHTS = args.weights
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = args.threshold
+    validate_cfg(cfg)
     predictor = DefaultPredictor(cfg)
     # Large photos would need gigabytes for full-size masks.
     setattr(predictor.model, "mask_output", "rle")  # noqa: B010 (to the type checker, a submodule)

@@ -53,7 +53,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for name in args.sections:
         if name not in NAMES:
             raise ConfigValueError(
-                f"There is no section {name!r}{did_you_mean(name, NAMES)}: name some of {', '.join(NAMES)}."
+                f"There is no section {name!r}"
+                + (did_you_mean(name, NAMES) or f": name some of {', '.join(NAMES)}.")
             )
     args.sections = args.sections or [name for name in NAMES if name != "quality"]
     _check(args)

@@ -78,6 +78,11 @@ def _is_usable(record: Record) -> bool:
 
 def _dataset_name(name: str) -> str:
     path = Path(name).expanduser()
+    if not path.exists() and ":" not in name and name not in DatasetCatalog:
+        raise DataError(
+            f"--images {name} is no folder, file or dataset: name a Labelme folder or "
+            "coco:FILE.json@PHOTO_DIR."
+        )
     if not path.is_dir():
         return f"coco:{name}" if path.suffix == ".json" and path.is_file() else name
     coco = path / "annotations.json"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from cardamage.benchmark.arguments import CONFIG, QUALITY_CONFIG
 from cardamage.benchmark.device import check_device
@@ -20,10 +21,14 @@ from cardamage.benchmark.photo_files import write_photos
 from cardamage.benchmark.photos import CHECKOUT, find_photos
 from cardamage.benchmark.report import Report, Section
 from cardamage.benchmark.sections import run_section
+from cardamage.benchmark.sections.quality import check_datasets
 from cardamage.benchmark.settings import Quality, Settings
 from cardamage.benchmark.summary import format_summary
 from cardamage.benchmark.table import format_head, format_section
+from cardamage.checkpoint import DetectionCheckpointer
+from cardamage.config import validate_cfg
 from cardamage.errors import ConfigValueError
+from cardamage.utils.files import ensure_writable_dir
 
 __all__ = ["make_settings", "run_benchmark"]
 
@@ -76,9 +81,11 @@ def make_settings(args: argparse.Namespace, scratch: Path) -> Settings:
         scratch: a folder for files that go away afterwards.
 
     Raises:
-        CardamageError: if the photos, the config or the device can't be used.
+        CardamageError: if the photos, the config, the weights or the device can't be used, or what is asked
+            for can't be written.
     """
     device = check_device(args.device)
+    _check_outputs(args)
     size = (args.size[0], args.size[1])
     photo_size = args.photo_size or [round(side * _PHOTO_SCALE) for side in size]
     say("reading the photos")
@@ -103,9 +110,35 @@ def make_settings(args: argparse.Namespace, scratch: Path) -> Settings:
         profile=args.profile,
         quality=_quality(args),
     )
-    # A misspelled key is to be known before anything is measured.
-    settings.config()
+    _check_config(args.sections, settings)
     return settings
+
+
+def _check_config(sections: Sequence[str], settings: Settings) -> None:
+    """Refuse what would stop a section after others have run for long."""
+    cfg = settings.config()
+    validate_cfg(cfg)
+    if settings.weights:
+        DetectionCheckpointer(nn.Module()).locate(settings.weights)
+    measured = [name for name in ("train", "inference") if name in sections]
+    kind, proposals = cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.PROPOSAL_GENERATOR.NAME
+    if measured and (kind != "GeneralizedRCNN" or proposals == "PrecomputedProposals"):
+        raise ConfigValueError(
+            f"{' and '.join(measured)} can't be measured with {settings.config_file}, a {kind} with "
+            f"{proposals}: name the config of a Mask R-CNN or Faster R-CNN with --config-file."
+        )
+    if "quality" in sections:
+        check_datasets(settings.quality)
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Refuse files that can't be written while nothing has been measured for them."""
+    if args.json is not None:
+        if args.json.is_dir():
+            raise ConfigValueError(f"--json is the folder {args.json}: name a file in it.")
+        ensure_writable_dir(args.json.parent, "--json")
+    if args.profile is not None:
+        ensure_writable_dir(args.profile, "--profile")
 
 
 def _config_file(named: str, default: str) -> str:

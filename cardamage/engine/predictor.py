@@ -48,7 +48,8 @@ class DefaultPredictor:
 
         Raises:
             CheckpointError: if the weights can't be read or don't fit.
-            ConfigValueError: if the model is not one of those here, or INPUT.FORMAT is neither RGB nor BGR.
+            ConfigValueError: if the model is not one of those here, INPUT.FORMAT is neither RGB nor BGR, or
+                TEST.PRECISION is nothing that the device computes in.
         """
         check_model_scope(cfg)
         self.cfg = cfg.clone()
@@ -65,6 +66,8 @@ class DefaultPredictor:
             DetectionCheckpointer(self.model).load(self.cfg.MODEL.WEIGHTS, strict=True)
         shortest = self.cfg.INPUT.MIN_SIZE_TEST
         self.aug = T.ResizeShortestEdge([shortest, shortest], self.cfg.INPUT.MAX_SIZE_TEST)
+        # A precision that can't be is to be known now. What is used later may be another model.
+        prepare_for_inference(self.model, self.cfg)
 
     @overload
     def __call__(self, original_image: np.ndarray) -> dict[str, Any]: ...

@@ -67,6 +67,8 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace | None = None) -> None:
     if args is not None:
         logger.info("Command line arguments: %s", args, extra=FILE_ONLY)
     resolve_device(cfg)
+    if getattr(args, "backend", None) != "detectron2":
+        _check_precision(cfg)
     logger.info("Config:\n%s", cfg.dump(), extra=FILE_ONLY)
     save_config(cfg)
     # Ranks draw different numbers, each run of a seed the same ones.
@@ -126,6 +128,12 @@ def resolve_device(cfg: CfgNode) -> None:
         )
     _set_derived(cfg, "MODEL.DEVICE", "cpu")
     logger.info("No GPU was found: running on the CPU.")
+
+
+def _check_precision(cfg: CfgNode) -> None:
+    """Let an evaluation's precision be known to be possible before the training, not after it."""
+    if cfg.TEST.PRECISION == "float16" and str(cfg.MODEL.DEVICE).startswith("cpu"):
+        raise ConfigValueError("TEST.PRECISION is float16, which needs a GPU: use bfloat16 or auto.")
 
 
 def resolve_layout(cfg: CfgNode) -> None:

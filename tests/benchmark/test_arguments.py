@@ -80,6 +80,33 @@ def test_what_cannot_be_used_is_said_before_measuring(
         make_settings(args, tmp_path)
 
 
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("inference --images {tmp}/no", "--images .*/no is no folder, file or dataset"),
+        ("inference --json {tmp}", "--json is the folder"),
+        ("inference --json {tmp}/file/x.json", "set --json to another folder"),
+        ("inference --profile {tmp}/file", "set --profile to another folder"),
+        ("inference --weights {tmp}/no.pth", "no.pth' doesn't exist"),
+        ("inference TEST.PRECISION fp8", "TEST.PRECISION is 'fp8'"),
+        ("train --config-file {configs}/COCO-Detection/rpn_R_50_FPN_1x.yaml", "a ProposalNetwork with RPN"),
+        ("train --config-file {configs}/COCO-Detection/fast_rcnn_R_50_FPN_1x.yaml", "PrecomputedProposals"),
+        ("quality --quality-data coco:{tmp}/no.json coco:{tmp}/no.json", "no.json"),
+    ],
+)
+def test_what_would_stop_it_later_is_refused_first(
+    words: str, sentence: str, labelme: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    flags = words.format(tmp=tmp_path, configs=CONFIGS).split()
+    args = parse_args(["--images", str(labelme), "--size", "64", "96", "--device", "cpu", *flags])
+    with pytest.raises(CardamageError, match=sentence):
+        make_settings(args, tmp_path / "scratch")
+
+
 def test_files_are_larger_than_the_network_s_input(labelme: Path, tmp_path: Path) -> None:
     settings = make_settings(small(labelme), tmp_path)
     assert settings.files.size == (96, 144)

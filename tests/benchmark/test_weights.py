@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 from torch import nn
 
@@ -11,6 +14,8 @@ from cardamage.benchmark.shared_weights import shared_config
 from cardamage.benchmark.weights import force_detections, settle
 from cardamage.checkpoint import DetectionCheckpointer
 from cardamage.modeling import build_model
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def deviations(
@@ -52,6 +57,28 @@ def test_a_photo_has_as_many_objects_as_it_may(settings: Settings) -> None:
     assert force_detections(model, inputs, 20) == [20, 20]
     with torch.no_grad():
         assert [len(output["instances"]) for output in model(inputs)] == [20, 20]
+
+
+@pytest.mark.parametrize(
+    "name", ["Misc/cascade_mask_rcnn_R_50_FPN_1x", "PascalVOC-Detection/faster_rcnn_R_50_C4"]
+)
+def test_other_heads_find_as_many_too(name: str, settings: Settings) -> None:
+    settings.config_file = str(CONFIGS / f"{name}.yaml")
+    settings.opts += [
+        "MODEL.WEIGHTS",
+        "",
+        "MODEL.RPN.POST_NMS_TOPK_TEST",
+        "12",
+        "TEST.DETECTIONS_PER_IMAGE",
+        "5",
+    ]
+    torch.manual_seed(0)
+    model = build_model(settings.config(PLAIN)).eval()
+    inputs = [{"image": sample["image"]} for sample in make_samples(settings, 1)]
+    masks = model.roi_heads.mask_on
+    settle(model, inputs)
+    assert force_detections(model, inputs, 5) == [5]
+    assert model.roi_heads.mask_on == masks
 
 
 def test_all_sides_load_one_file_and_it_is_made_once(settings: Settings) -> None:

@@ -14,6 +14,7 @@ from cardamage.data import transforms as T
 from cardamage.engine import DefaultPredictor
 from cardamage.engine.predictor import _metadata
 from cardamage.engine.testing import test_datasets
+from cardamage.errors import ConfigValueError
 from cardamage.evaluation import DatasetEvaluator
 from cardamage.modeling import build_model
 from cardamage.modeling.fusion import FastInference
@@ -56,6 +57,14 @@ def test_the_model_runs_as_the_config_says() -> None:
     cfg.TEST.FUSE = False
     plain = DefaultPredictor(cfg)
     assert plain.fast_model is plain.model
+
+
+@pytest.mark.parametrize("precision", ["float16", "fp8"])
+def test_a_precision_that_can_not_be_is_refused_before_the_first_picture(precision: str) -> None:
+    cfg = _tiny_cfg()
+    cfg.TEST.PRECISION = precision
+    with pytest.raises(ConfigValueError, match=f"TEST.PRECISION is .?{precision}"):
+        DefaultPredictor(cfg)
 
 
 def test_evaluation_runs_as_the_config_says() -> None:

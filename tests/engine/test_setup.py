@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from cardamage.config import get_cfg
-from cardamage.engine.setup import amp_precision, resolve_layout
+from cardamage.engine.setup import amp_precision, default_setup, resolve_layout
+from cardamage.errors import ConfigValueError
 from cardamage.utils import env
 
 
@@ -71,3 +72,10 @@ def test_trainings_on_the_cpu_take_channels_last_unless_told(wanted: Any, device
     resolve_layout(cfg)
     assert cfg.MODEL.CHANNELS_LAST == expected
     assert cfg.is_frozen()
+
+
+def test_an_evaluation_that_can_not_be_is_refused_before_the_training(tmp_path: Path) -> None:
+    cfg = get_cfg()
+    cfg.OUTPUT_DIR, cfg.MODEL.DEVICE, cfg.TEST.PRECISION = str(tmp_path), "cpu", "float16"
+    with pytest.raises(ConfigValueError, match="TEST.PRECISION is float16, which needs a GPU"):
+        default_setup(cfg)
