@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -83,14 +84,23 @@ def _compare_masks(device: str, scale: int) -> None:
 
 
 def _fuse_as_a_gpu_does() -> None:
-    """The interpreter rounds between a multiplication and its addition."""
-    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+    """The interpreter rounds between a product and its addition, and in Triton 3.2 stores sums as int64."""
+    import numpy as np
+    import triton
+    from triton.runtime.interpreter import InterpreterBuilder, ReduceOps, TensorHandle
 
     def fused(builder: object, a: TensorHandle, b: TensorHandle, c: TensorHandle) -> TensorHandle:
         wide = a.data.astype("float64") * b.data + c.data
         return TensorHandle(wide.astype(a.data.dtype), c.dtype.scalar)
 
+    def total(reduction: Any, value: Any) -> Any:
+        data = value.handle.data
+        sums = np.sum(data, axis=reduction.axis, keepdims=reduction.keep_dims, dtype=data.dtype)
+        return reduction.to_tensor(sums, value.dtype)
+
     InterpreterBuilder.create_fma = fused
+    if triton.__version__.startswith("3.2."):
+        ReduceOps.sum = total
 
 
 COMPARISONS: list[Callable[[str, int], None]] = [_compare_greedy, _compare_soft, _compare_masks]
