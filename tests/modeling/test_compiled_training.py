@@ -134,24 +134,24 @@ def _pictures() -> list[torch.Tensor]:
     return [torch.randint(0, 256, (3, h, w), dtype=torch.uint8) for h, w in ((20, 30), (33, 24))]
 
 
-def test_inductor_gives_the_numbers_of_plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inductor_gives_the_numbers_of_plain_torch() -> None:
     from torch._inductor import config
 
     # Trying the processor's instructions takes longer than all else, with a cache that is new.
-    monkeypatch.setattr(config.cpp, "vec_isa_ok", False)
-    torch.manual_seed(0)
-    model, pictures = _Model(), _pictures()
-    model(pictures).backward()
-    expected = {name: p.grad.clone() for name, p in model.named_parameters()}
-    model.zero_grad()
-    assert compile_model(model)
-    loss = model(pictures)
-    loss.backward()
-    assert model.train_compiler is not None
-    if model.train_compiler.broken:
-        pytest.skip("there is no C++ compiler")
-    for name, p in model.named_parameters():
-        torch.testing.assert_close(p.grad, expected[name], rtol=1e-4, atol=1e-4)
+    with config.patch({"cpp.vec_isa_ok": False}):
+        torch.manual_seed(0)
+        model, pictures = _Model(), _pictures()
+        model(pictures).backward()
+        expected = {name: p.grad.clone() for name, p in model.named_parameters()}
+        model.zero_grad()
+        assert compile_model(model)
+        loss = model(pictures)
+        loss.backward()
+        assert model.train_compiler is not None
+        if model.train_compiler.broken:
+            pytest.skip("there is no C++ compiler")
+        for name, p in model.named_parameters():
+            torch.testing.assert_close(p.grad, expected[name], rtol=1e-4, atol=1e-4)
 
 
 def test_ddp_trains_a_compiled_model(tmp_path: Any) -> None:
