@@ -25,9 +25,6 @@ UPSTREAM_FILE = "config_detectron2.yaml"
 CARRIED_OUT = frozenset(
     {
         "INPUT.CHECK_IMAGES",
-        # Detectron2 always reads and resizes as these say when they aren't at their defaults.
-        "INPUT.RESIZE",
-        "INPUT.SCALED_DECODE",
         "MODEL.CHANNELS_LAST",
         "MODEL.ROI_HEADS.NMS_TYPE",
         "MODEL.ROI_HEADS.SOFT_NMS_SCORE_THRESH",
@@ -41,6 +38,20 @@ CARRIED_OUT = frozenset(
         "WRITER_PERIOD",
     }
 )
+
+# What Detectron2 does always, in values of keys that only cardamage has.
+_ALWAYS: dict[str, Any] = {
+    "DATALOADER.PIN_MEMORY": False,
+    "DATALOADER.PREFETCH_DEVICE": False,
+    "INPUT.RESIZE": "exact",
+    "INPUT.SCALED_DECODE": False,
+    "MODEL.COMPILE": False,
+    "MODEL.RPN.SAMPLED_GRADIENT": False,
+    "SOLVER.FUSED": False,
+    "TEST.FUSE": False,
+    "TEST.PRECISION": "float32",
+    "TEST.WINOGRAD": False,
+}
 
 
 def to_upstream(cfg: CfgNode) -> UpstreamNode:
@@ -64,7 +75,12 @@ def to_upstream(cfg: CfgNode) -> UpstreamNode:
 
 def without_effect(cfg: CfgNode) -> list[str]:
     """Return the keys in use that change nothing here, for a sentence about them."""
-    idle = [key for key in own_keys_in_use(cfg) if key not in CARRIED_OUT]
+    values = dict(cfg.leaves())
+    idle = [
+        key
+        for key in own_keys_in_use(cfg)
+        if key not in CARRIED_OUT and not (key in _ALWAYS and values[key] == _ALWAYS[key])
+    ]
     if _amp_off(cfg):
         idle.append("SOLVER.AMP.ENABLED (its mixed precision needs a GPU)")
     return idle

@@ -52,6 +52,29 @@ def test_keys_that_detectron2_refuses_are_carried_out_or_named() -> None:
     assert without_effect(cfg) == []
 
 
+def test_a_key_is_named_unless_it_asks_for_what_detectron2_does_always() -> None:
+    plain: dict[str, Any] = {
+        "TEST.PRECISION": "float32",
+        "TEST.FUSE": False,
+        "MODEL.COMPILE": False,
+        "MODEL.RPN.SAMPLED_GRADIENT": False,
+        "INPUT.RESIZE": "exact",
+    }
+    others: dict[str, Any] = {
+        "TEST.PRECISION": "bfloat16",
+        "MODEL.COMPILE": True,
+        "TEST.IMS_PER_BATCH": 2,
+        "INPUT.COLOR.PROBABILITY": 0.5,
+        "DATALOADER.SIZE_GROUPING": "size",
+    }
+    cfg = get_cfg()
+    cfg.merge_from_list([word for pair in plain.items() for word in pair])
+    assert set(own_keys_in_use(cfg)) == set(plain)
+    assert without_effect(cfg) == []
+    cfg.merge_from_list([word for pair in others.items() for word in pair])
+    assert set(without_effect(cfg)) == set(others)
+
+
 def test_mixed_precision_on_a_processor_is_off_and_named() -> None:
     cfg = get_cfg()
     cfg.SOLVER.AMP.ENABLED = True
