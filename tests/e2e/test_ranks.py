@@ -98,8 +98,8 @@ def test_checkpoint_of_two_ranks_equals_one(same_training: list[Path], name: str
     assert one["scheduler"] == two["scheduler"]
     assert one["trainer"].keys() == two["trainer"].keys()
     assert one["trainer"]["iteration"] == two["trainer"]["iteration"]
-    torch.testing.assert_close(two["model"], one["model"], rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(two["optimizer"], one["optimizer"], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(two["model"], one["model"], rtol=1e-5, atol=5e-6)
+    torch.testing.assert_close(two["optimizer"], one["optimizer"], rtol=1e-5, atol=5e-6)
 
 
 def test_metrics_and_evaluation_of_two_ranks_equal_one(

@@ -126,7 +126,8 @@ def test_eval_only_gives_the_numbers_of_training(train_net: Any, whole: Path, tm
 
 
 def test_ctrl_c_says_one_line_and_saves_nothing(train_net: Any, tmp_path: Path) -> None:
-    process = train_net.start("SOLVER.CHECKPOINT_PERIOD", "1000", "TEST.EVAL_PERIOD", "0", *options(tmp_path))
+    keys = ["SOLVER.CHECKPOINT_PERIOD", "1000", "TEST.EVAL_PERIOD", "0"]
+    process = train_net.start(*keys, *options(tmp_path), "SOLVER.MAX_ITER", "1000")
     wait_for_lines(process, tmp_path, 2)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)

@@ -211,7 +211,7 @@ def test_one_rank_downloads_for_all(
         model = nn.Linear(3, 2)
         checkpointer = DetectionCheckpointer(model)
         checkpointer.load(os.environ["SERVER"] + "/w.pth")
-        print("loaded", model.weight.sum().item())
+        print(f"loaded {model.weight.sum().item()}")
         try:
             checkpointer.load(os.environ["SERVER"] + "/none.pth")
         except CheckpointError as error:

@@ -102,10 +102,9 @@ def _level_patches(level: torch.Tensor, cell: torch.Tensor, here: torch.Tensor) 
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width) & here[..., None, None]
     image = torch.arange(num_images, device=cell.device)[:, None, None, None]
     y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
-    if level.is_contiguous(memory_format=torch.channels_last):
-        rows = (image * height + y) * width + x
-        table = level.permute(0, 2, 3, 1).view(-1, channels)
-        pixels = table.index_select(0, rows.flatten()).view(*rows.shape, channels)
-    else:
-        pixels = level[image, :, y, x]
+    # Rows of a table: their gradient is the same in every run on a CPU, where threads that add to a map's
+    # elements one by one would round in any order.
+    rows = (image * height + y) * width + x
+    table = level.permute(0, 2, 3, 1).reshape(-1, channels)
+    pixels = table.index_select(0, rows.flatten()).view(*rows.shape, channels)
     return (pixels * inside[..., None]).flatten(2)
