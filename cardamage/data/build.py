@@ -71,12 +71,11 @@ def build_batch_data_loader(
         dataset: mapped dataset, by index or iterable.
         sampler: gives this rank's indices; None for iterable datasets.
         total_batch_size: images in a batch over all processes.
-        aspect_ratio_grouping: batches of wide and of high images apart. Done on indices where the dataset's
-            image sizes are known beforehand (lists of dataset dicts with "width" and "height"), else on
-            mapped samples.
-        size_grouping: what is grouped, see ``DATALOADER.SIZE_GROUPING``: "orientation"; "ratio" for
-            batches of near height-to-width ratios; "size" for these with one draw of the resized length a
-            batch. The latter two need image sizes that are known beforehand.
+        aspect_ratio_grouping: batches of wide and of high images apart; on indices where image sizes are
+            known beforehand (dataset dicts with "width" and "height"), else on mapped samples.
+        size_grouping: see ``DATALOADER.SIZE_GROUPING``: "orientation"; "ratio" for near height-to-width
+            ratios; "size" for these with one draw of the resized length a batch. The latter two need image
+            sizes that are known beforehand.
         num_workers: worker processes of this process.
         collate_fn: makes a batch of a list of samples; the list itself when None.
         drop_last: drop an incomplete batch at the end of a finite sampler; must be True with grouping.
@@ -95,26 +94,28 @@ def build_batch_data_loader(
         TypeError: If the sampler doesn't fit the kind of dataset.
     """
     batch_size = _batch_size(total_batch_size, single_gpu_batch_size)
-    if aspect_ratio_grouping and not drop_last:
-        raise ConfigValueError("drop_last must be True where batches are grouped by aspect ratio.")
-    groups = getattr(dataset, "aspect_groups", None) if aspect_ratio_grouping else None
+    groups = _aspect_groups(dataset, drop_last) if aspect_ratio_grouping else None
     stream = _as_stream(dataset, sampler, batch_size, needed=aspect_ratio_grouping and groups is None)
-    options = {
-        "collate_fn": collate_fn or trivial_batch_collator,
-        "seed": _augmentation_seed(sampler) if seed is None else seed,
-        "num_workers": num_workers,
-        "prefetch_factor": prefetch_factor,
-        **kwargs,
-    }
-    order: dict[str, Any] = {"drop_last": drop_last, "start_batch": start_batch}
+    seed = _augmentation_seed(sampler) if seed is None else seed
+    options = {"seed": seed, "num_workers": num_workers, "prefetch_factor": prefetch_factor, **kwargs}
+    options["collate_fn"] = collate_fn or trivial_batch_collator
+    order: dict[str, Any] = {}
     if aspect_ratio_grouping and size_grouping != "orientation":
-        order.update(_near_sizes(dataset, size_grouping, options["seed"]))
+        order = _near_sizes(dataset, size_grouping, seed)
     elif stream is None:
-        order["group_ids"] = groups
+        order = {"group_ids": groups}
+    order.update(drop_last=drop_last, start_batch=start_batch)
     if stream is not None:
         return StreamLoader(stream, batch_size, grouping=aspect_ratio_grouping, **order, **options)
     assert sampler is not None  # _as_stream has seen to it
     return TrainLoader(dataset, PositionedBatchSampler(sampler, batch_size, **order), **options)
+
+
+def _aspect_groups(dataset: Any, drop_last: bool) -> Sequence[int] | None:
+    """Wide or high for each image, where the sizes are known beforehand."""
+    if not drop_last:
+        raise ConfigValueError("drop_last must be True where batches are grouped by aspect ratio.")
+    return getattr(dataset, "aspect_groups", None)
 
 
 def _near_sizes(dataset: Any, size_grouping: str, seed: int) -> dict[str, Any]:

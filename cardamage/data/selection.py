@@ -137,15 +137,7 @@ def get_detection_dataset_dicts(
         ConfigValueError: If no name is given, or another number of proposal files.
     """
     names = [names] if isinstance(names, str) else list(names)
-    if not names:
-        raise ConfigValueError(
-            "No dataset is named; set DATASETS.TRAIN and DATASETS.TEST to one or more names."
-        )
-    if proposal_files is not None and len(proposal_files) != len(names):
-        raise ConfigValueError(
-            f"DATASETS.PROPOSAL_FILES_TRAIN and _TEST need one file for each dataset: there are {len(names)} "
-            f"datasets and {len(proposal_files)} proposal files."
-        )
+    _check_names(names, proposal_files)
     loaded: list[Any] = [DatasetCatalog.get(name) for name in names]
     if isinstance(loaded[0], Dataset):
         return ConcatDataset(loaded) if len(loaded) > 1 else loaded[0]
@@ -156,20 +148,39 @@ def get_detection_dataset_dicts(
         load_proposals_into_dataset(records, proposal_file)
     records = list(itertools.chain.from_iterable(loaded))
     has_instances = "annotations" in records[0]
-    if filter_empty and has_instances:
-        records = filter_images_with_only_crowd_annotations(records)
-    if min_keypoints > 0 and has_instances:
-        records = filter_images_with_few_keypoints(records, min_keypoints)
-    if not records:
-        raise DataError(
-            f"No image of {', '.join(names)} has an annotation, so there is nothing to learn; "
-            "annotate some, or set "
-            "DATALOADER.FILTER_EMPTY_ANNOTATIONS to False."
-        )
+    if has_instances:
+        records = _with_objects(names, records, filter_empty, min_keypoints)
     if check_consistency and has_instances:
         _check_classes(names, records)
     if look_at_images:
         check_new_images(records)
+    return records
+
+
+def _check_names(names: Sequence[str], proposal_files: Sequence[str] | None) -> None:
+    if not names:
+        raise ConfigValueError(
+            "No dataset is named; set DATASETS.TRAIN and DATASETS.TEST to one or more names."
+        )
+    if proposal_files is not None and len(proposal_files) != len(names):
+        raise ConfigValueError(
+            f"DATASETS.PROPOSAL_FILES_TRAIN and _TEST need one file for each dataset: there are {len(names)} "
+            f"datasets and {len(proposal_files)} proposal files."
+        )
+
+
+def _with_objects(
+    names: Sequence[str], records: list[Record], filter_empty: bool, min_keypoints: int
+) -> list[Record]:
+    if filter_empty:
+        records = filter_images_with_only_crowd_annotations(records)
+    if min_keypoints > 0:
+        records = filter_images_with_few_keypoints(records, min_keypoints)
+    if not records:
+        raise DataError(
+            f"No image of {', '.join(names)} has an annotation, so there is nothing to learn; "
+            "annotate some, or set DATALOADER.FILTER_EMPTY_ANNOTATIONS to False."
+        )
     return records
 
 

@@ -20,6 +20,7 @@ from ..anchor_generator import build_anchor_generator
 from ..batch import ProposalBatch, TargetBatch, size_tensor
 from ..box_regression import Box2BoxTransform, box_regression_loss
 from ..custom import as_list, batched, takes_batches
+from ..loss_weights import weights_by_loss
 from ..matcher import Matcher, match_boxes
 from ..sampling import sample_batch, subsample_labels
 from .build import PROPOSAL_GENERATOR_REGISTRY
@@ -117,10 +118,7 @@ class RPN(nn.Module):
         self.nms_thresh = nms_thresh
         self.min_box_size = float(min_box_size)
         self.anchor_boundary_thresh = anchor_boundary_thresh
-        names = ("loss_rpn_cls", "loss_rpn_loc")
-        self.loss_weight = (
-            dict.fromkeys(names, loss_weight) if isinstance(loss_weight, (int, float)) else dict(loss_weight)
-        )
+        self.loss_weight = weights_by_loss(loss_weight, "loss_rpn_cls", "loss_rpn_loc")
         self.box_reg_loss_type = box_reg_loss_type
         self.smooth_l1_beta = smooth_l1_beta
         self.sampled_gradient = sampled_gradient

@@ -17,6 +17,7 @@ from cardamage.structures import Instances
 from ..batch import ProposalBatch, RoiRows
 from ..box_regression import Box2BoxTransform, box_regression_loss
 from ..custom import batched, takes_batches
+from ..loss_weights import weights_by_loss
 from .box_head import flatten_regions
 from .classification import (
     _log_classification_stats,
@@ -82,27 +83,17 @@ class FastRCNNOutputLayers(nn.Module):
             use_fed_loss: learn of every batch only its own classes and some drawn at random, for many
                 classes that few images are annotated with; needs ``use_sigmoid_ce``.
             use_sigmoid_ce: score every class on its own instead of against the others.
-            get_fed_loss_cls_weights: gives (num_classes,) weights to draw classes with, larger ones
-                more often; called once, and needed with ``use_fed_loss``.
+            get_fed_loss_cls_weights: gives (num_classes,) weights to draw classes with, larger ones more
+                often; called once, and needed with ``use_fed_loss``.
             fed_loss_num_classes: how many classes a batch learns at least, with ``use_fed_loss``.
-            suppression: how overlapping detections are thinned out from ``test_nms_thresh`` on; by
-                default hard.
+            suppression: how overlapping detections are thinned out from ``test_nms_thresh`` on; else hard.
 
         Raises:
             ConfigValueError: a federated loss without the sigmoid or without fitting weights.
         """
         super().__init__()
-        if isinstance(input_shape, int):
-            input_shape = ShapeSpec(channels=input_shape)
         self.num_classes = num_classes
-        channels: Any = input_shape.channels
-        size = channels * (input_shape.width or 1) * (input_shape.height or 1)
-        self.cls_score = nn.Linear(size, num_classes + 1)
-        self.bbox_pred = nn.Linear(size, 4 * (1 if cls_agnostic_bbox_reg else num_classes))
-        nn.init.normal_(self.cls_score.weight, std=0.01)
-        nn.init.normal_(self.bbox_pred.weight, std=0.001)
-        nn.init.zeros_(self.cls_score.bias)
-        nn.init.zeros_(self.bbox_pred.bias)
+        self.cls_score, self.bbox_pred = _linear_layers(input_shape, num_classes, cls_agnostic_bbox_reg)
         self.box2box_transform = box2box_transform
         self.smooth_l1_beta = smooth_l1_beta
         self.box_reg_loss_type = box_reg_loss_type
@@ -116,10 +107,7 @@ class FastRCNNOutputLayers(nn.Module):
         if use_fed_loss:
             weights = federated_weights(get_fed_loss_cls_weights, num_classes, use_sigmoid_ce)
             self.register_buffer("fed_loss_cls_weights", weights)
-        names = ("loss_cls", "loss_box_reg")
-        self.loss_weight = (
-            dict.fromkeys(names, loss_weight) if isinstance(loss_weight, (int, float)) else dict(loss_weight)
-        )
+        self.loss_weight = weights_by_loss(loss_weight, "loss_cls", "loss_box_reg")
 
     @classmethod
     def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:
@@ -316,6 +304,22 @@ class FastRCNNOutputLayers(nn.Module):
         ours = takes_batches(self.predict_boxes) and takes_batches(self.predict_probs)
         batch = batch.matching(len(predictions[0])) if ours else batch.exact()
         return predicted_boxes(self, predictions, batch), predicted_probs(self, predictions, batch), batch
+
+
+def _linear_layers(
+    input_shape: ShapeSpec | int, num_classes: int, agnostic: bool
+) -> tuple[nn.Linear, nn.Linear]:
+    """The scores' layer and the offsets'; an int is a number of channels, as in older scripts."""
+    shape = ShapeSpec(channels=input_shape) if isinstance(input_shape, int) else input_shape
+    channels: Any = shape.channels
+    size = channels * (shape.width or 1) * (shape.height or 1)
+    # Both are made before either is drawn anew: in another order a seed would give other weights.
+    cls_score = nn.Linear(size, num_classes + 1)
+    bbox_pred = nn.Linear(size, 4 * (1 if agnostic else num_classes))
+    for layer, deviation in ((cls_score, 0.01), (bbox_pred, 0.001)):
+        nn.init.normal_(layer.weight, std=deviation)
+        nn.init.zeros_(layer.bias)
+    return cls_score, bbox_pred
 
 
 def _rows(proposals: Sequence[Instances], predicted: torch.Tensor) -> RoiRows:
