@@ -59,6 +59,7 @@ def _scaling(deviation: float) -> Callable[..., Any]:
     factors: list[float] = []
 
     def hook(module: Any, _: Any, output: torch.Tensor) -> torch.Tensor | None:
+        """Scale weights, bias and this output alike; a head that several levels share only once."""
         if factors:
             return None
         found = float(output.float().std())

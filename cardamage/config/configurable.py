@@ -63,6 +63,7 @@ def configurable(
 def _wrap_init(init: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(init)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
+        """Ask the object's own class for from_config, so that a subclass may have another."""
         from_config = getattr(type(self), "from_config", None)
         if from_config is None:
             raise AttributeError(

@@ -161,6 +161,7 @@ def _register_coco(
     scored_file: bool = True,
 ) -> None:
     def read(at: str) -> tuple[Records, dict[str, Any]]:
+        """Prefer the file's classes to the known ones, and drop colors that are not as many."""
         from .formats.coco import read_coco
 
         found = read_coco(os.path.join(at, json_file), os.path.join(at, image_root))
@@ -195,6 +196,7 @@ def _register(
         return {key: os.path.join(at, place) for key, place in paths.items()}
 
     def load() -> Records:
+        """Look for the root anew, as the environment may have been set after the registration."""
         at = root or dataset_root()
         if not os.path.exists(os.path.join(at, needed)):
             raise DataError(

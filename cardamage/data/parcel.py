@@ -114,6 +114,7 @@ class _Packer(ForkingPickler):
         self.tensors: dict[int, tuple[torch.Tensor, _Place]] = {}
 
     def persistent_id(self, obj: Any) -> _Place | None:
+        """Place a plain tensor, the same one always at the same place; None has anything else pickled."""
         if type(obj) is not torch.Tensor or not _is_plain(obj):
             return None
         if id(obj) not in self.tensors:

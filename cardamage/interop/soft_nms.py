@@ -59,6 +59,7 @@ def _cascade_forward_box(suppression: Suppression) -> Any:
         proposals: list[Instances],
         targets: Any = None,
     ) -> Any:
+        """Leave training to Detectron2; in inference run its stages, and thin out what they agree on."""
         if self.training:
             return type(self)._forward_box(self, features, proposals, targets)
         levels = [features[name] for name in self.box_in_features]

@@ -30,6 +30,7 @@ def retry_if_cuda_oom(func: Callable[..., T]) -> Callable[..., T]:
 
     @functools.wraps(func)
     def retrying(*args: Any, **kwargs: Any) -> T:
+        """Try on the GPU, again with its cache emptied, then on the CPU."""
         with suppress(torch.cuda.OutOfMemoryError):
             return func(*args, **kwargs)
         # Outside the handler of the first error, which keeps the tensors of the failed attempt alive.

@@ -139,6 +139,7 @@ class _Unpickler(_Python):
         self.stack[-1] = function(*arguments)
 
     def load_build(self) -> None:
+        """Give arrays and dtypes their state; anything else's __setstate__ could run code."""
         state = self.stack.pop()
         target = self.stack[-1]
         if type(target) is np.ndarray:

@@ -111,6 +111,7 @@ def read_lvis(
     metadata: dict[str, Any] = {}
 
     def adapt(content: dict[str, Any]) -> None:
+        """Turn LVIS's content into COCO's, in place, and keep aside what COCO has no place for."""
         for image in content["images"]:
             searched[image.get("id")] = {key: image.get(key, []) for key in _SEARCHED}
             url = image.get("coco_url")
