@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from cardamage.errors import ConfigValueError
 
-__all__ = ["BackendFlags", "check_device", "synchronize", "timed"]
+__all__ = ["BackendFlags", "check_device", "precision_of", "synchronize", "timed"]
 
 
 def check_device(name: str) -> torch.device:
@@ -34,6 +35,11 @@ def check_device(name: str) -> torch.device:
             "or a machine that has one."
         )
     return device
+
+
+def precision_of(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
+    """Return a context that computes in autocast's precision `dtype`; None is float32, without autocast."""
+    return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
 
 
 def synchronize(device: torch.device) -> None:

@@ -18,7 +18,7 @@ from cardamage.benchmark.settings import Settings
 from cardamage.benchmark.sides.side import Side
 from cardamage.errors import CardamageError
 
-__all__ = ["Maker", "build_sides", "measure", "measure_parts", "quiet", "say"]
+__all__ = ["Maker", "build_sides", "measure", "measure_parts", "measure_results", "quiet", "say"]
 
 _LINE = 78
 
@@ -118,6 +118,29 @@ def measure(sides: Sequence[Side], settings: Settings, section: str) -> list[Row
         memory = None if peak is None else peak + kept
         rows.append(Row(side.name, side.role, timings[side.name], side.images, memory))
     return rows
+
+
+def measure_results(
+    makers: dict[str, tuple[str, Maker]], settings: Settings, section: str, value: str
+) -> tuple[list[Row], list[Row]]:
+    """Measure sides that each return a number, whose memory tells nothing.
+
+    Args:
+        makers: as for :func:`build_sides`.
+        settings: rounds, runs of a round, device.
+        section: for the progress.
+        value: what the number is called in the rows.
+
+    Returns:
+        A row a side, and a row for each peer that doesn't work here.
+    """
+    with quiet():
+        sides, failed = build_sides(makers, settings)
+        rows = measure(sides, settings, section)
+    for side, row in zip(sides, rows, strict=True):
+        row.values[value] = side()
+        row.memory = None
+    return rows, failed
 
 
 def measure_parts(sides: Sequence[Side], settings: Settings, section: str) -> dict[str, dict[str, float]]:

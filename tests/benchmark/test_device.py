@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cardamage.benchmark.device import BackendFlags, check_device, timed
+from cardamage.benchmark.device import BackendFlags, check_device, precision_of, timed
 from cardamage.errors import ConfigValueError
 
 
@@ -46,3 +46,10 @@ def test_flags_hold_for_the_side_they_were_read_for() -> None:
         assert torch.backends.cudnn.benchmark is not before.benchmark
     finally:
         before.apply()
+
+
+def test_precision_is_autocast_s_or_float32() -> None:
+    ones = torch.ones(2, 2)
+    for dtype, found in ((torch.bfloat16, torch.bfloat16), (None, torch.float32)):
+        with precision_of(torch.device("cpu"), dtype):
+            assert (ones @ ones).dtype is found

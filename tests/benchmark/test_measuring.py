@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from cardamage.benchmark.measuring import build_sides, measure, measure_parts
+from cardamage.benchmark.measuring import build_sides, measure, measure_parts, measure_results
 from cardamage.benchmark.settings import Settings
 from cardamage.benchmark.sides.side import Side
 
@@ -48,6 +48,14 @@ def test_every_run_is_counted(settings: Settings) -> None:
     # One to warm up, three rounds of two, one for the memory.
     assert runs == {"a": 8, "b": 8}
     assert all(row.items == 4 for row in rows)
+
+
+def test_what_sides_return_is_in_their_rows(settings: Settings) -> None:
+    makers = {"a": ("own", partial(Side, "a", lambda: 7, 1)), "b": ("peer", broken)}
+    (row,), (failed,) = measure_results(makers, settings, "test", "objects")
+    assert row.values == {"objects": 7}
+    assert row.memory is None
+    assert (failed.side, failed.timing) == ("b", None)
 
 
 def test_parts_and_a_trace_of_sides_that_have_them(

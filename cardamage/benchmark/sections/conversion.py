@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cardamage.benchmark.labelme_files import write_labelme
 from cardamage.benchmark.machine import is_importable
-from cardamage.benchmark.measuring import build_sides, measure, quiet
+from cardamage.benchmark.measuring import measure_results
 from cardamage.benchmark.report import Row, Section
 from cardamage.benchmark.settings import Settings
 from cardamage.benchmark.sides.lineup import Lineup
@@ -35,12 +35,7 @@ def run(settings: Settings) -> list[Section]:
     if is_importable("labelme2coco"):
         run_theirs = partial(_labelme2coco, source, output / "theirs")
         lineup["labelme2coco"] = ("peer", partial(Side, "labelme2coco", run_theirs, count, "peer"))
-    with quiet():
-        sides, failed = build_sides(lineup, settings)
-        rows = measure(sides, settings, "conversion")
-    for side, row in zip(sides, rows, strict=True):
-        row.values["objects"] = side()
-        row.memory = None
+    rows, failed = measure_results(lineup, settings, "conversion", "objects")
     if len(lineup) == 1:
         failed.append(Row("labelme2coco", "peer", None, note="not installed: pip install labelme2coco"))
     title = f"Conversion, {count} Labelme files to COCO"

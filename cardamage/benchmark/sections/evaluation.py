@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from cardamage.benchmark.machine import is_importable
 from cardamage.benchmark.made_up_results import make_results
-from cardamage.benchmark.measuring import build_sides, measure, quiet
+from cardamage.benchmark.measuring import measure_results
 from cardamage.benchmark.report import Row, Section
 from cardamage.benchmark.settings import Settings
 from cardamage.benchmark.sides.lineup import Lineup
@@ -44,12 +44,7 @@ def run(settings: Settings) -> list[Section]:
     lineup: Lineup = {
         name: (role, partial(Side, name, score, images, role)) for name, (role, score) in scorers.items()
     }
-    with quiet():
-        sides, failed = build_sides(lineup, settings)
-        rows = measure(sides, settings, "evaluation")
-    for side, row in zip(sides, rows, strict=True):
-        row.values["AP"] = side()
-        row.memory = None
+    rows, failed = measure_results(lineup, settings, "evaluation", "AP")
     title = f"Evaluation, mask AP of {len(results)} detections in {images} photos"
     return [Section("evaluation", title, "img", [*rows, *failed], checks=[_compared(rows)])]
 

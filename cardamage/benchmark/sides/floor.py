@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
+from cardamage.benchmark.device import precision_of
 from cardamage.benchmark.measuring import Maker
 from cardamage.benchmark.settings import Settings
 from cardamage.benchmark.sides.side import Side
@@ -71,8 +71,7 @@ def _trunk(
         trunk = torch.compile(trunk)
 
     def run() -> None:
-        autocast = torch.autocast(settings.device.type, dtype=dtype) if dtype else contextlib.nullcontext()
-        with autocast, contextlib.nullcontext() if train else torch.no_grad():
+        with precision_of(settings.device, dtype), torch.set_grad_enabled(train):
             features = trunk(images)
         if train:
             torch.stack([feature.float().mean() for feature in features.values()]).sum().backward()

@@ -98,14 +98,7 @@ class _Loop:
 
 
 def inference_side(name: str, settings: Settings, samples: Samples, overrides: Pairs = ()) -> Side:
-    """Return the prediction on pictures in memory, to masks of their size.
-
-    Args:
-        name: how to call it.
-        settings: what all sides share.
-        samples: the pictures.
-        overrides: keys and values that go over the config's.
-    """
+    """Return the prediction, to masks of the pictures' size; arguments as for :func:`training_side`."""
     predictor = DefaultPredictor(settings.config(overrides))
     pictures = [_picture(sample, predictor.input_format) for sample in samples]
     return Side(

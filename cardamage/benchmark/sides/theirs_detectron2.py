@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -16,6 +16,7 @@ from detectron2.solver import build_optimizer
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 from detectron2.utils.events import EventStorage
 
+from cardamage.benchmark.device import precision_of
 from cardamage.benchmark.settings import Settings
 from cardamage.benchmark.sides.own import rcnn_parts
 from cardamage.benchmark.sides.side import Side, counts
@@ -113,15 +114,10 @@ def inference_side(
     inputs = [
         {"image": s["image"], "height": s["image"].shape[1], "width": s["image"].shape[2]} for s in samples
     ]
-    autocast: Callable[[], Any] = contextlib.nullcontext
-    if precision:
-
-        def autocast() -> Any:
-            return torch.autocast(settings.device.type, dtype=precision)
 
     @torch.no_grad()
     def predict() -> Any:
-        with autocast():
+        with precision_of(settings.device, precision):
             return model(inputs)
 
     return Side(name, predict, len(samples), "peer", model, lambda: rcnn_parts(model), detections=counts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
+from cardamage.benchmark.device import precision_of
 from cardamage.benchmark.samples import to_torchvision
 from cardamage.benchmark.settings import Settings
 from cardamage.benchmark.sides.side import Side
@@ -71,10 +71,6 @@ def _parts(model: Any) -> dict[str, nn.Module]:
     return {"prep": model.transform, "trunk": model.backbone, "RPN": model.rpn, "ROI heads": model.roi_heads}
 
 
-def _autocast(device: torch.device, dtype: torch.dtype | None) -> Any:
-    return torch.autocast(device.type, dtype=dtype) if dtype else contextlib.nullcontext()
-
-
 def training_side(
     name: str, settings: Settings, samples: Samples, cfg: CfgNode, precision: torch.dtype | None = None
 ) -> Side:
@@ -100,9 +96,10 @@ def training_side(
     device = settings.device
 
     def step() -> None:
+        """Do what the script's loop does; like there, gradients are cleared after the loss is known."""
         moved = [image.to(device) for image in images]
         truth = [{key: value.to(device) for key, value in target.items()} for target in targets]
-        with _autocast(device, precision):
+        with precision_of(device, precision):
             losses = model(moved, truth)
             loss = sum(losses.values())
         optimizer.zero_grad()
@@ -123,7 +120,7 @@ def inference_side(
 
     @torch.no_grad()
     def predict() -> Any:
-        with _autocast(device, precision):
+        with precision_of(device, precision):
             return model([image.to(device) for image in images])
 
     def found(outputs: Any) -> list[int]:
