@@ -1,13 +1,15 @@
-"""What tests of several rooms use: fresh loggers, and a web server on loopback that fails as networks do."""
+"""What tests of several rooms use: fresh loggers, the tools, and a web server that fails as networks do."""
 
 from __future__ import annotations
 
 import email.utils
+import importlib.util
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -129,6 +131,22 @@ class Waits(TorchDispatchMode):
         else:
             return False
         return source.type != target.type and (blocking or target.type == "cpu")
+
+
+@pytest.fixture(scope="session")
+def load_tool() -> Callable[[str], ModuleType]:
+    """Return a function from the name of a script of ``tools/`` to it as a module."""
+
+    def load(name: str) -> ModuleType:
+        path = Path(__file__).parents[1] / "tools" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(f"{name}_tool", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import pytest
 
@@ -29,13 +29,8 @@ KEYS = [
 
 
 @pytest.fixture(scope="module")
-def tool() -> Any:
-    spec = importlib.util.spec_from_file_location("benchmark_tool", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool: Callable[[str], ModuleType]) -> ModuleType:
+    return load_tool("benchmark")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +42,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_everything_that_is_quick(
-    tool: Any, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tool: ModuleType, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figures = tmp_path / "figures.json"
     sections = ["train", "inference", "loader", "evaluation", "conversion"]
@@ -75,7 +70,7 @@ def test_everything_that_is_quick(
     assert len(objects) == 1
 
 
-def test_bad_input_is_one_sentence(tool: Any, tmp_path: Path) -> None:
+def test_bad_input_is_one_sentence(tool: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"^The folder {tmp_path} has no Labelme files"):
         tool.main(["train", "--images", str(tmp_path), "--device", "cpu"])
     words = [sys.executable, str(TOOL), "trainn"]
