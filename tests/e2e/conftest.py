@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,16 @@ def draw_photos(folder: Path, count: int, seed: int) -> Path:
     return folder
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Processes started in here end on SIGINT, which a shell has its background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @dataclass
 class TrainNet:
     """Runs ``train_net.py`` on the drawn photos."""
@@ -107,13 +119,14 @@ class TrainNet:
         ]
 
     def start(self, *args: str, torchrun: int = 0) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.command(*args, torchrun=torchrun),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self.environment(),
-        )
+        with _interruptible():
+            return subprocess.Popen(
+                self.command(*args, torchrun=torchrun),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=self.environment(),
+            )
 
     def run(self, *args: str, torchrun: int = 0) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
