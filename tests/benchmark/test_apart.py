@@ -1,8 +1,9 @@
-"""Sides in processes of their own."""
+"""Sides in processes of their own; these must be able to import what a side is made of."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -12,34 +13,21 @@ from cardamage.benchmark.sides.apart import apart
 from cardamage.benchmark.sides.side import Side
 
 
-def _writes_its_process(path: Path) -> Side:
-    def run() -> None:
-        with path.open("a") as stream:
-            stream.write(f"{os.getpid()}\n")
-
-    return Side("other", run, 7, "peer")
-
-
-def _fails_at_once() -> Side:
-    raise ValueError("no such thing")
-
-
-def _fails_later() -> Side:
-    return Side("other", partial(int, "x"), 1)
-
-
-def test_it_runs_elsewhere(tmp_path: Path) -> None:
-    side = apart(partial(_writes_its_process, tmp_path / "pids"))
+def test_it_runs_elsewhere_until_it_fails(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    # The shell's parent is the process that runs the side; the third run fails.
+    command = f"echo $PPID >> {pids}; test $(wc -l < {pids}) -lt 3"
+    run = partial(subprocess.run, command, shell=True, check=True)
+    side = apart(partial(Side, "other", run, 7, "peer"))
     assert (side.name, side.images, side.role) == ("other", 7, "peer")
     side()
     side()
-    first, second = (tmp_path / "pids").read_text().split()
+    first, second = pids.read_text().split()
     assert first == second != str(os.getpid())
-
-
-def test_failures_come_back() -> None:
-    with pytest.raises(RuntimeError, match="ValueError: no such thing"):
-        apart(_fails_at_once)
-    side = apart(_fails_later)
-    with pytest.raises(RuntimeError, match="ValueError: invalid literal"):
+    with pytest.raises(RuntimeError, match="CalledProcessError: .*non-zero exit status 1"):
         side()
+
+
+def test_a_side_that_cannot_be_built_says_so() -> None:
+    with pytest.raises(RuntimeError, match="ValueError: invalid literal"):
+        apart(partial(int, "x"))
