@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import nn
 from torchvision.ops import roi_align
 
-__all__ = ["ROIAlign", "roi_align"]
+__all__ = ["PoolGeometry", "ROIAlign", "roi_align"]
+
+
+class PoolGeometry(NamedTuple):
+    """How regions are cut out of the maps of a pyramid.
+
+    Attributes:
+        output_size: (height, width) of the result, in cells.
+        scales: every level's cells of the map per pixel of the boxes.
+        sampling_ratio: samples per side of each output cell; 0 for as many as the map has cells.
+        aligned: see :class:`ROIAlign`.
+    """
+
+    output_size: tuple[int, int]
+    scales: tuple[float, ...]
+    sampling_ratio: int
+    aligned: bool
 
 
 class ROIAlign(nn.Module):

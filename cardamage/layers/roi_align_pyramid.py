@@ -10,18 +10,16 @@ import torchvision  # noqa: F401  (registers its operators)
 from torchvision.ops import roi_align
 
 from .kernels import support
+from .roi_align import PoolGeometry
 
-__all__ = ["roi_align_pyramid"]
+__all__ = ["roi_align_pyramid", "shrink_others"]
 
 
 def roi_align_pyramid(
     maps: Sequence[torch.Tensor],
     rois: torch.Tensor,
     levels: torch.Tensor,
-    output_size: tuple[int, int],
-    scales: Sequence[float],
-    sampling_ratio: int,
-    aligned: bool,
+    geometry: PoolGeometry,
 ) -> torch.Tensor:
     """Pool every region from the map of its level.
 
@@ -32,16 +30,13 @@ def roi_align_pyramid(
         maps: per level (N, C, Hi, Wi).
         rois: (M, 5) rows (image, x0, y0, x1, y1), in pixels.
         levels: (M,) int64; -1 for regions that give zeros.
-        output_size: (height, width) of the result.
-        scales: cells per pixel of every level.
-        sampling_ratio: as of :class:`~cardamage.layers.ROIAlign`.
-        aligned: see there.
+        geometry: how they are cut out.
 
     Returns:
-        (M, C, height, width) of the maps' dtype, channels last; sums are in float32.
+        (M, C, *geometry.output_size) of the maps' dtype, channels last; sums are in float32.
     """
     cells: torch.Tensor = torch.ops.cardamage.roi_align_pyramid(
-        list(maps), rois.float(), levels, list(output_size), list(scales), sampling_ratio, aligned
+        list(maps), rois.float(), levels, list(geometry.output_size), list(geometry.scales), *geometry[2:]
     )
     return cells.permute(0, 3, 1, 2)
 
@@ -63,38 +58,43 @@ def _pool(
     aligned: bool,
 ) -> torch.Tensor:
     rois, levels = rois.contiguous(), levels.contiguous()
+    geometry = PoolGeometry((size[0], size[1]), tuple(scales), samples, aligned)
 
     def launch() -> torch.Tensor:
         from .kernels.roi_align import launch_roi_align
 
         last = [m.permute(0, 2, 3, 1).contiguous() for m in maps]
-        return launch_roi_align(last, rois, levels, scales, (size[0], size[1]), samples, aligned)
+        return launch_roi_align(last, rois, levels, geometry)
 
     cells = support.attempt("pooling regions", rois.device, launch)
-    return _pool_shrunk(maps, rois, levels, size, scales, samples, aligned) if cells is None else cells
+    return _pool_shrunk(maps, rois, levels, geometry) if cells is None else cells
 
 
 def _pool_shrunk(
-    maps: list[torch.Tensor],
-    rois: torch.Tensor,
-    levels: torch.Tensor,
-    size: list[int],
-    scales: list[float],
-    samples: int,
-    aligned: bool,
+    maps: list[torch.Tensor], rois: torch.Tensor, levels: torch.Tensor, geometry: PoolGeometry
 ) -> torch.Tensor:
     dtype = torch.promote_types(maps[0].dtype, torch.float32)
-    total = rois.new_zeros((len(rois), maps[0].shape[1], *size), dtype=dtype)
-    for level, (level_map, scale) in enumerate(zip(maps, scales, strict=True)):
-        here = (levels == level)[:, None]
-        shrunk = _shrunk(rois.to(dtype), here)
-        cells = roi_align(level_map.to(dtype), shrunk, (size[0], size[1]), scale, samples, aligned)
-        total += torch.where(here[:, :, None, None], cells, torch.zeros_like(cells))
+    total = rois.new_zeros((len(rois), maps[0].shape[1], *geometry.output_size), dtype=dtype)
+    for level, (level_map, scale) in enumerate(zip(maps, geometry.scales, strict=True)):
+        here = levels == level
+        shrunk = shrink_others(rois.to(dtype), here)
+        cells = roi_align(level_map.to(dtype), shrunk, geometry.output_size, scale, *geometry[2:])
+        total += torch.where(here[:, None, None, None], cells, torch.zeros_like(cells))
     return total.to(maps[0].dtype).permute(0, 2, 3, 1).contiguous()
 
 
-def _shrunk(rois: torch.Tensor, here: torch.Tensor) -> torch.Tensor:
-    return torch.cat([rois[:, :1], torch.where(here, rois[:, 1:], torch.zeros_like(rois[:, 1:]))], dim=1)
+def shrink_others(rois: torch.Tensor, here: torch.Tensor) -> torch.Tensor:
+    """Shrink regions of other levels to a point, where pooling them is cheap.
+
+    Args:
+        rois: (M, 5) rows (image, x0, y0, x1, y1).
+        here: (M,) bool: the regions to keep.
+
+    Returns:
+        (M, 5) of the same dtype.
+    """
+    boxes = torch.where(here[:, None], rois[:, 1:], torch.zeros_like(rois[:, 1:]))
+    return torch.cat([rois[:, :1], boxes], dim=1)
 
 
 @_pool.register_fake
@@ -118,18 +118,18 @@ def _backward(
     aligned: bool,
 ) -> list[torch.Tensor]:
     gradient, rois, levels = gradient.contiguous(), rois.contiguous(), levels.contiguous()
+    height, width = gradient.shape[1:3]
+    geometry = PoolGeometry((height, width), tuple(scales), samples, aligned)
 
     def launch() -> list[torch.Tensor]:
         from .kernels.roi_align import launch_roi_align_backward
 
         last = [(n, h, w, c) for n, c, h, w in _quadruples(shapes)]
-        found = launch_roi_align_backward(gradient, rois, levels, last, scales, samples, aligned)
+        found = launch_roi_align_backward(gradient, rois, levels, last, geometry)
         return [g.to(gradient.dtype).permute(0, 3, 1, 2) for g in found]
 
     found = support.attempt("pooling regions", rois.device, launch)
-    return (
-        _backward_shrunk(gradient, rois, levels, shapes, scales, samples, aligned) if found is None else found
-    )
+    return _backward_shrunk(gradient, rois, levels, shapes, geometry) if found is None else found
 
 
 def _backward_shrunk(
@@ -137,19 +137,16 @@ def _backward_shrunk(
     rois: torch.Tensor,
     levels: torch.Tensor,
     shapes: list[int],
-    scales: list[float],
-    samples: int,
-    aligned: bool,
+    geometry: PoolGeometry,
 ) -> list[torch.Tensor]:
     dtype = torch.promote_types(gradient.dtype, torch.float32)
     cells = gradient.permute(0, 3, 1, 2).to(dtype)
-    height, width = cells.shape[2:]
     gradients = []
-    for level, (shape, scale) in enumerate(zip(_quadruples(shapes), scales, strict=True)):
-        here = (levels == level)[:, None]
-        own = torch.where(here[:, :, None, None], cells, torch.zeros_like(cells)).contiguous()
+    for level, (shape, scale) in enumerate(zip(_quadruples(shapes), geometry.scales, strict=True)):
+        here = levels == level
+        own = torch.where(here[:, None, None, None], cells, torch.zeros_like(cells)).contiguous()
         found = torch.ops.torchvision._roi_align_backward(
-            own, _shrunk(rois.to(dtype), here), scale, height, width, *shape, samples, aligned
+            own, shrink_others(rois.to(dtype), here), scale, *geometry.output_size, *shape, *geometry[2:]
         )
         gradients.append(found.to(gradient.dtype).contiguous(memory_format=torch.channels_last))
     return gradients

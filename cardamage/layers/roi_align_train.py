@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torchvision  # noqa: F401  (registers its operators)
 from torch.autograd.function import once_differentiable
 
-from .roi_align_bags import _MAX_SAMPLES as MAX_SAMPLES
-from .roi_align_bags import _axis as axis_taps
-from .roi_align_bags import _Taps as Taps
+from .roi_align import PoolGeometry
 from .roi_align_bags import roi_align_bags
+from .roi_align_taps import MAX_SAMPLES, Taps, region_taps
 
 __all__ = ["can_pool_bags", "pool_bags"]
 
@@ -27,13 +27,12 @@ _LENGTHS = (6, 10, 16, 24, 40, 64, 96, 160, 256, 512)
 _MAX_NUMBERS = 1 << 20
 
 
-def can_pool_bags(maps: Sequence[torch.Tensor], output_size: tuple[int, int], sampling_ratio: int) -> bool:
+def can_pool_bags(maps: Sequence[torch.Tensor], geometry: PoolGeometry) -> bool:
     """Tell whether :func:`pool_bags` takes a pyramid's maps and is the faster way.
 
     Args:
         maps: (N, C, Hi, Wi) of every level.
-        output_size: (height, width) of the result, in cells.
-        sampling_ratio: as of :class:`~cardamage.layers.ROIAlign`.
+        geometry: how regions are cut out.
 
     Returns:
         True for maps on the CPU with channels last, as long as a region within a map needs no more samples
@@ -44,7 +43,7 @@ def can_pool_bags(maps: Sequence[torch.Tensor], output_size: tuple[int, int], sa
         last = x.is_contiguous(memory_format=torch.channels_last)
         if x.device.type != "cpu" or not last or x.dtype not in known or x.shape[1] < 8:
             return False
-        if sampling_ratio <= 0 and max(x.shape[2:]) > MAX_SAMPLES * min(output_size):
+        if geometry.sampling_ratio <= 0 and max(x.shape[2:]) > MAX_SAMPLES * min(geometry.output_size):
             return False
     return not torch.jit.is_tracing()
 
@@ -53,28 +52,23 @@ def pool_bags(
     maps: Sequence[torch.Tensor],
     rois: torch.Tensor,
     levels: torch.Tensor,
-    output_size: tuple[int, int],
-    scales: Sequence[float],
-    sampling_ratio: int,
-    aligned: bool,
+    geometry: PoolGeometry,
 ) -> torch.Tensor:
     """Cut regions out of the maps of a pyramid, with gradients for the maps.
 
     Arguments and result are those of :func:`~cardamage.layers.roi_align_bags.roi_align_bags`.
     """
-    geometry = (tuple(output_size), tuple(scales), sampling_ratio, aligned)
     return _PoolBags.apply(rois.detach(), levels, geometry, *maps)
 
 
 class _PoolBags(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, rois: torch.Tensor, levels: torch.Tensor, geometry: Any, *maps: torch.Tensor
+        ctx: Any, rois: torch.Tensor, levels: torch.Tensor, geometry: PoolGeometry, *maps: torch.Tensor
     ) -> torch.Tensor:
-        output_size, scales, sampling_ratio, aligned = geometry
         ctx.save_for_backward(rois, levels)
         ctx.geometry, ctx.maps = geometry, [(x.shape, x.dtype) for x in maps]
-        return roi_align_bags(maps, rois, levels, output_size, scales, sampling_ratio, aligned)
+        return roi_align_bags(maps, rois, levels, geometry)
 
     @staticmethod
     @once_differentiable
@@ -86,34 +80,40 @@ class _PoolBags(torch.autograd.Function):
 def _map_gradients(ctx: Any, gradient: torch.Tensor) -> list[torch.Tensor | None]:
     """Return the gradients of all maps, None where a map needs none."""
     rois, levels = ctx.saved_tensors
-    _, scales, sampling_ratio, aligned = ctx.geometry
     cells = gradient.permute(0, 2, 3, 1)
     rois = rois.float().nan_to_num()
     results: list[torch.Tensor | None] = []
-    for level, ((shape, dtype), scale) in enumerate(zip(ctx.maps, scales, strict=True)):
+    for level, (shape, dtype) in enumerate(ctx.maps):
         if not ctx.needs_input_grad[3 + level]:
             results.append(None)
             continue
-        images, channels, height, width = shape
-        # In float32: many regions may add up in one pixel.
-        table = torch.zeros(images * height * width, channels)
         here = (levels == level).nonzero()[:, 0]
-        if len(here) > 0:
-            taps = _taps(rois[here], ctx.geometry, scale, (height, width))
-            _spread(table, cells, here, rois[here, 0].long(), *taps, (height, width))
-        results.append(table.view(images, height, width, channels).to(dtype).permute(0, 3, 1, 2))
+        found = _level_gradient(cells, here, rois[here], ctx.geometry, level, shape)
+        results.append(found.to(dtype))
     return results
 
 
-def _taps(rois: torch.Tensor, geometry: Any, scale: float, size: tuple[int, int]) -> tuple[Taps, Taps]:
-    """The rows and the columns that the cells of (R, 5) regions add up."""
-    output_size, _, sampling_ratio, aligned = geometry
-    low = rois[:, 1:3] * scale - (0.5 if aligned else 0.0)
-    side = rois[:, 3:5] * scale - (0.5 if aligned else 0.0) - low
-    side = side if aligned else side.clamp(min=1)
-    rows = axis_taps(low[:, 1], side[:, 1], output_size[0], sampling_ratio, size[0])
-    columns = axis_taps(low[:, 0], side[:, 0], output_size[1], sampling_ratio, size[1])
-    return rows, columns
+def _level_gradient(
+    cells: torch.Tensor,
+    here: torch.Tensor,
+    rois: torch.Tensor,
+    geometry: PoolGeometry,
+    level: int,
+    shape: tuple[int, int, int, int],
+) -> torch.Tensor:
+    """Return one map's gradient from those of the (M, h, w, C) cells, of which ``here`` belong to it."""
+    images, channels, height, width = shape
+    # In float32: many regions may add up in one pixel.
+    table = torch.zeros(images * height * width, channels)
+    if len(here) > 0:
+        taps = region_taps(rois, geometry, level, (height, width))
+        if taps is None:
+            own = cells[here].float().permute(0, 3, 1, 2).contiguous()
+            back = torch.ops.torchvision._roi_align_backward
+            scale, rest = geometry.scales[level], geometry[2:]
+            return back(own, rois, scale, *geometry.output_size, *shape, *rest)
+        _spread(table, cells, here, rois[:, 0].long(), *taps, (height, width))
+    return table.view(images, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _windows(taps: Taps, size: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,7 +12,8 @@ from torchvision.ops import RoIPool
 
 from cardamage.errors import ConfigValueError
 from cardamage.layers import ROIAlign
-from cardamage.layers.roi_align_pyramid import roi_align_pyramid
+from cardamage.layers.roi_align import PoolGeometry
+from cardamage.layers.roi_align_pyramid import roi_align_pyramid, shrink_others
 from cardamage.layers.roi_align_train import can_pool_bags, pool_bags
 from cardamage.structures import Boxes
 
@@ -142,22 +143,23 @@ class ROIPooler(nn.Module):
                 self.canonical_box_size,
                 self.canonical_level,
             )
-        geometry = self._common_geometry()
+        geometry = self.common_geometry()
         if fixed_shapes(rois.device):
             if geometry is None or x[0].dtype == torch.float64:
                 return self._pool_masked(x, rois, levels, rows.valid)
             levels = levels.masked_fill(~rows.valid, -1)
-            return roi_align_pyramid(x, rois, levels, self.output_size, self.scales, *geometry)
-        if geometry is None or not can_pool_bags(x, self.output_size, geometry[0]):
+            return roi_align_pyramid(x, rois, levels, geometry)
+        if geometry is None or not can_pool_bags(x, geometry):
             return self._pool_indexed(x, rois, levels, rows.valid)
         levels = levels.masked_fill(~rows.valid, -1)
-        return pool_bags(x, rois, levels, self.output_size, self.scales, *geometry)
+        return pool_bags(x, rois, levels, geometry)
 
-    def _common_geometry(self) -> tuple[int, bool] | None:
-        """Return the sampling ratio and the alignment of all levels' ROIAligns; None for other poolers."""
+    def common_geometry(self) -> PoolGeometry | None:
+        """Return how all levels' ROIAligns cut regions out; None for other poolers."""
+        if any(type(pooler) is not ROIAlign for pooler in self.level_poolers):
+            return None
         first: Any = self.level_poolers[0]
-        plain = type(first) is ROIAlign and all(type(p) is ROIAlign for p in self.level_poolers)
-        return (first.sampling_ratio, first.aligned) if plain else None
+        return PoolGeometry(self.output_size, self.scales, first.sampling_ratio, first.aligned)
 
     def _pool_indexed(
         self, x: Sequence[torch.Tensor], rois: torch.Tensor, levels: torch.Tensor, valid: torch.Tensor
@@ -179,12 +181,9 @@ class ROIPooler(nn.Module):
         """Pool on every level all regions, those of other levels shrunk to a point, and add up."""
         output: torch.Tensor | None = None
         for level, pooler in enumerate(self.level_poolers):
-            here = ((levels == level) & valid)[:, None]
-            shrunk = torch.cat(
-                [rois[:, :1], torch.where(here, rois[:, 1:], torch.zeros_like(rois[:, 1:]))], 1
-            )
-            pooled = pooler(x[level], shrunk)
-            pooled = torch.where(here[:, :, None, None], pooled, torch.zeros_like(pooled))
+            here = (levels == level) & valid
+            pooled = pooler(x[level], shrink_others(rois, here))
+            pooled = torch.where(here[:, None, None, None], pooled, torch.zeros_like(pooled))
             output = pooled if output is None else output + pooled
         assert output is not None
         return output

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
+from cardamage.layers.roi_align import PoolGeometry
 from cardamage.layers.roi_align_pyramid import roi_align_pyramid
 
 SCALES = (0.25, 0.125)
+GEOMETRY = PoolGeometry((3, 4), SCALES, 0, True)
 CASES = [(0, True, (3, 4)), (2, True, (2, 2)), (0, False, (4, 3))]
 
 
@@ -53,7 +55,7 @@ def check(channels: int = 5, every: int = 1, device: str = "cpu") -> None:
         for ours in (True, False):
             leaves = [m.clone().requires_grad_() for m in maps]
             if ours:
-                cells = roi_align_pyramid(leaves, rois, levels, size, SCALES, samples, aligned)
+                cells = roi_align_pyramid(leaves, rois, levels, PoolGeometry(size, SCALES, samples, aligned))
             else:
                 cells = _expected(leaves, rois, levels, samples, aligned, size)
             weights = torch.randn(cells.shape, generator=torch.Generator().manual_seed(2)).to(device)
@@ -75,7 +77,7 @@ def test_kernels_on_a_gpu_equal_torchvision(channels: int) -> None:
 
 def test_half_precision_is_pooled_in_float32() -> None:
     maps, rois, levels = _inputs()
-    found = roi_align_pyramid([m.bfloat16() for m in maps], rois, levels, (3, 4), SCALES, 0, True)
+    found = roi_align_pyramid([m.bfloat16() for m in maps], rois, levels, GEOMETRY)
     expected = _expected([m.bfloat16().float() for m in maps], rois, levels, 0, True, (3, 4))
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found, expected.bfloat16())
@@ -83,7 +85,7 @@ def test_half_precision_is_pooled_in_float32() -> None:
 
 def test_no_regions_give_nothing() -> None:
     maps, rois, levels = _inputs()
-    assert roi_align_pyramid(maps, rois[:0], levels[:0], (3, 4), SCALES, 0, True).shape == (0, 5, 3, 4)
+    assert roi_align_pyramid(maps, rois[:0], levels[:0], GEOMETRY).shape == (0, 5, 3, 4)
 
 
 def test_operators_keep_their_promises() -> None:

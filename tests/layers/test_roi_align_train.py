@@ -4,10 +4,12 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
+from cardamage.layers.roi_align import PoolGeometry
 from cardamage.layers.roi_align_train import can_pool_bags, pool_bags
 
 SCALES = (0.25, 0.125, 0.0625)
 SIZE = (160, 208)
+GEOMETRY = PoolGeometry((7, 7), SCALES, 0, True)
 
 
 def _maps(dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
@@ -46,7 +48,7 @@ def test_values_and_gradients_are_torchvisions(
 ) -> None:
     torch.manual_seed(sampling_ratio)
     maps, (rois, levels) = _maps(), _regions(60)
-    found = pool_bags(maps, rois, levels, size, SCALES, sampling_ratio, aligned)
+    found = pool_bags(maps, rois, levels, PoolGeometry(size, SCALES, sampling_ratio, aligned))
     exact = _plain(maps, rois, levels, size, sampling_ratio, aligned)
     weights = torch.randn_like(exact)
     gradients = [torch.autograd.grad(values, maps, weights) for values in (found, exact)]
@@ -59,7 +61,7 @@ def test_values_and_gradients_are_torchvisions(
 def test_bfloat16_rounds_no_more_than_its_bits() -> None:
     torch.manual_seed(0)
     maps, (rois, levels) = _maps(torch.bfloat16), _regions(80)
-    found = pool_bags(maps, rois, levels, (7, 7), SCALES, 0, True)
+    found = pool_bags(maps, rois, levels, GEOMETRY)
     exact = _plain(maps, rois, levels, (7, 7), 0, True)
     assert found.dtype == torch.bfloat16
     weights = torch.randn_like(exact).bfloat16()
@@ -74,23 +76,35 @@ def test_bfloat16_rounds_no_more_than_its_bits() -> None:
 
 def test_no_regions_and_maps_without_gradients() -> None:
     maps = _maps()
-    none = pool_bags(maps, torch.zeros(0, 5), torch.zeros(0, dtype=torch.int64), (7, 7), SCALES, 0, True)
+    none = pool_bags(maps, torch.zeros(0, 5), torch.zeros(0, dtype=torch.int64), GEOMETRY)
     assert none.shape == (0, 8, 7, 7)
     assert all(not g.any() for g in torch.autograd.grad(none.sum(), maps))
     maps[1].requires_grad_(False)
     rois, levels = _regions(20)
-    pool_bags(maps, rois, levels, (7, 7), SCALES, 0, True).sum().backward()
+    pool_bags(maps, rois, levels, GEOMETRY).sum().backward()
     assert maps[1].grad is None
     assert maps[0].grad is not None
     assert maps[0].grad.any()
 
 
+def test_boxes_far_larger_than_the_map() -> None:
+    maps = _maps()
+    rois = torch.tensor([[0, -3e4, -2e4, 3e4, 2e4], [1, 10.0, 10, 50, 70]])
+    levels = torch.tensor([2, 2])
+    found = pool_bags(maps, rois, levels, GEOMETRY)
+    exact = _plain(maps, rois, levels, (7, 7), 0, True)
+    torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-5)
+    weights = torch.randn_like(exact)
+    gradients = [torch.autograd.grad(values, maps, weights, allow_unused=True) for values in (found, exact)]
+    torch.testing.assert_close(gradients[0][2], gradients[1][2], rtol=1e-5, atol=1e-5, check_stride=False)
+
+
 def test_only_maps_with_channels_last_on_the_cpu_are_taken() -> None:
     maps = _maps()
-    assert can_pool_bags(maps, (7, 7), 0)
-    assert not can_pool_bags([x.contiguous() for x in maps], (7, 7), 0)
-    assert not can_pool_bags([x.double() for x in maps], (7, 7), 0)
-    assert not can_pool_bags([x.to("meta") for x in maps], (7, 7), 0)
+    assert can_pool_bags(maps, GEOMETRY)
+    assert not can_pool_bags([x.contiguous() for x in maps], GEOMETRY)
+    assert not can_pool_bags([x.double() for x in maps], GEOMETRY)
+    assert not can_pool_bags([x.to("meta") for x in maps], GEOMETRY)
     long = torch.zeros(1, 8, 2, 2000).contiguous(memory_format=torch.channels_last)
-    assert not can_pool_bags([long], (7, 7), 0)
-    assert can_pool_bags([long], (7, 7), 2)
+    assert not can_pool_bags([long], GEOMETRY)
+    assert can_pool_bags([long], GEOMETRY._replace(sampling_ratio=2))

@@ -12,6 +12,8 @@ import torch
 import triton
 import triton.language as tl
 
+from ..roi_align import PoolGeometry
+
 __all__ = ["launch_roi_align", "launch_roi_align_backward"]
 
 _MAX_BLOCK = 256
@@ -26,6 +28,31 @@ def _axis(place, size):
     high = tl.minimum(low + 1, size - 1)
     weight = tl.where(low >= size - 1, 0.0, place - low.to(tl.float32))
     return low, high, weight, inside
+
+
+@triton.jit
+def _side(low, high, offset, sampling_ratio, CELLS: tl.constexpr):
+    """Return where a region begins on an axis, its cells' length, their samples and the distance of these."""
+    low -= offset
+    length = high - offset - low
+    if offset == 0.0:
+        length = tl.maximum(length, 1.0)
+    cell = tl.math.div_rn(length, CELLS * 1.0)
+    samples = sampling_ratio
+    if sampling_ratio <= 0:
+        # Bounded, so that a box that is not finite ends, too.
+        samples = tl.math.ceil(tl.minimum(cell, 4096.0)).to(tl.int32)
+    return low, cell, samples, tl.math.div_rn(cell, tl.maximum(samples, 1).to(tl.float32))
+
+
+@triton.jit
+def _corner(pixel, weight, total, here, BACKWARD: tl.constexpr):
+    """Return a pixel's share of a cell, or add the share of the cell's gradient to the pixel."""
+    if BACKWARD:
+        tl.atomic_add(pixel, total * weight, mask=here, sem="relaxed")
+    else:
+        total += tl.load(pixel, mask=here, other=0.0).to(tl.float32) * weight
+    return total
 
 
 @triton.jit(do_not_specialize=["height", "width", "level", "sampling_ratio"])
@@ -53,55 +80,30 @@ def _roi_align(
         channel = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
         used = channel < CHANNELS
         roi = rois + region * 5
-        image = tl.load(roi).to(tl.int64)
-        x0 = tl.load(roi + 1) * scale - offset
-        y0 = tl.load(roi + 2) * scale - offset
-        roi_width = tl.load(roi + 3) * scale - offset - x0
-        roi_height = tl.load(roi + 4) * scale - offset - y0
-        if offset == 0.0:
-            roi_width = tl.maximum(roi_width, 1.0)
-            roi_height = tl.maximum(roi_height, 1.0)
-        cell_height = tl.math.div_rn(roi_height, ROWS * 1.0)
-        cell_width = tl.math.div_rn(roi_width, COLUMNS * 1.0)
-        samples_y = sampling_ratio
-        samples_x = sampling_ratio
-        if sampling_ratio <= 0:
-            # Bounded, so that a box that is not finite ends, too.
-            samples_y = tl.math.ceil(tl.minimum(cell_height, 4096.0)).to(tl.int32)
-            samples_x = tl.math.ceil(tl.minimum(cell_width, 4096.0)).to(tl.int32)
+        left, right = tl.load(roi + 1) * scale, tl.load(roi + 3) * scale
+        above, below = tl.load(roi + 2) * scale, tl.load(roi + 4) * scale
+        x0, cell_width, samples_x, step_x = _side(left, right, offset, sampling_ratio, COLUMNS)
+        y0, cell_height, samples_y, step_y = _side(above, below, offset, sampling_ratio, ROWS)
         count = tl.maximum(samples_y * samples_x, 1).to(tl.float32)
-        step_y = tl.math.div_rn(cell_height, tl.maximum(samples_y, 1).to(tl.float32))
-        step_x = tl.math.div_rn(cell_width, tl.maximum(samples_x, 1).to(tl.float32))
-        first = map_ + image * height * width * CHANNELS + channel
+        first = map_ + tl.load(roi).to(tl.int64) * height * width * CHANNELS + channel
         for column in range(0, COLUMNS):
             cell = cells + ((region * ROWS + row) * COLUMNS + column) * CHANNELS + channel
             total = tl.zeros((BLOCK,), dtype=tl.float32)
             if BACKWARD:
                 total = tl.load(cell, mask=used, other=0.0).to(tl.float32) / count
             for i in range(0, samples_y):
-                y = y0 + row * cell_height + (i + 0.5) * step_y
-                low_y, high_y, weight_y, inside_y = _axis(y, height)
+                low_y, high_y, weight_y, inside_y = _axis(y0 + row * cell_height + (i + 0.5) * step_y, height)
+                top = first + (low_y * width).to(tl.int64) * CHANNELS
+                bottom = first + (high_y * width).to(tl.int64) * CHANNELS
                 for j in range(0, samples_x):
                     x = x0 + column * cell_width + (j + 0.5) * step_x
                     low_x, high_x, weight_x, inside_x = _axis(x, width)
                     here = channel < tl.where(inside_y & inside_x, CHANNELS, 0)
-                    top = first + (low_y * width).to(tl.int64) * CHANNELS
-                    bottom = first + (high_y * width).to(tl.int64) * CHANNELS
-                    w00 = (1.0 - weight_y) * (1.0 - weight_x)
-                    w01 = (1.0 - weight_y) * weight_x
-                    w10 = weight_y * (1.0 - weight_x)
-                    w11 = weight_y * weight_x
-                    if BACKWARD:
-                        tl.atomic_add(top + low_x * CHANNELS, total * w00, mask=here, sem="relaxed")
-                        tl.atomic_add(top + high_x * CHANNELS, total * w01, mask=here, sem="relaxed")
-                        tl.atomic_add(bottom + low_x * CHANNELS, total * w10, mask=here, sem="relaxed")
-                        tl.atomic_add(bottom + high_x * CHANNELS, total * w11, mask=here, sem="relaxed")
-                    else:
-                        v00 = tl.load(top + low_x * CHANNELS, mask=here, other=0.0).to(tl.float32)
-                        v01 = tl.load(top + high_x * CHANNELS, mask=here, other=0.0).to(tl.float32)
-                        v10 = tl.load(bottom + low_x * CHANNELS, mask=here, other=0.0).to(tl.float32)
-                        v11 = tl.load(bottom + high_x * CHANNELS, mask=here, other=0.0).to(tl.float32)
-                        total += v00 * w00 + v01 * w01 + v10 * w10 + v11 * w11
+                    low_x, high_x = low_x * CHANNELS, high_x * CHANNELS
+                    total = _corner(top + low_x, (1.0 - weight_y) * (1.0 - weight_x), total, here, BACKWARD)
+                    total = _corner(top + high_x, (1.0 - weight_y) * weight_x, total, here, BACKWARD)
+                    total = _corner(bottom + low_x, weight_y * (1.0 - weight_x), total, here, BACKWARD)
+                    total = _corner(bottom + high_x, weight_y * weight_x, total, here, BACKWARD)
             if not BACKWARD:
                 tl.store(cell, (total / count).to(cells.dtype.element_ty), mask=used)
 
@@ -112,13 +114,11 @@ def _launch(
     levels: torch.Tensor,
     cells: torch.Tensor,
     level: int,
-    scale: float,
-    sampling_ratio: int,
-    aligned: bool,
+    geometry: PoolGeometry,
     backward: bool,
 ) -> None:
     _, height, width, channels = map_.shape
-    rows, columns = cells.shape[1:3]
+    rows, columns = geometry.output_size
     block = min(_MAX_BLOCK, triton.next_power_of_2(channels))
     _roi_align[(len(rois) * rows, triton.cdiv(channels, block))](
         map_,
@@ -128,9 +128,9 @@ def _launch(
         height,
         width,
         level,
-        scale,
-        0.5 if aligned else 0.0,
-        sampling_ratio,
+        geometry.scales[level],
+        0.5 if geometry.aligned else 0.0,
+        geometry.sampling_ratio,
         channels,
         rows,
         columns,
@@ -146,10 +146,7 @@ def launch_roi_align(
     maps: Sequence[torch.Tensor],
     rois: torch.Tensor,
     levels: torch.Tensor,
-    scales: Sequence[float],
-    size: tuple[int, int],
-    sampling_ratio: int,
-    aligned: bool,
+    geometry: PoolGeometry,
 ) -> torch.Tensor:
     """Pool regions from their levels' maps; the host does not wait.
 
@@ -157,19 +154,16 @@ def launch_roi_align(
         maps: per level (N, Hi, Wi, C), contiguous.
         rois: (M, 5) float32 rows (image, x0, y0, x1, y1), contiguous.
         levels: (M,) int64; -1 for none.
-        scales: cells per pixel of every level.
-        size: (height, width) of the result.
-        sampling_ratio: samples a cell and axis; 0 for as many as the cell has pixels.
-        aligned: see :class:`~cardamage.layers.ROIAlign`.
+        geometry: how regions are cut out.
 
     Returns:
-        (M, height, width, C) of the maps' dtype; zero where there is no level.
+        (M, *geometry.output_size, C) of the maps' dtype; zero where there is no level.
     """
-    cells = maps[0].new_zeros((len(rois), *size, maps[0].shape[3]))
+    cells = maps[0].new_zeros((len(rois), *geometry.output_size, maps[0].shape[3]))
     if cells.numel():
         with torch.cuda.device_of(rois):
-            for level, (map_, scale) in enumerate(zip(maps, scales, strict=True)):
-                _launch(map_, rois, levels, cells, level, scale, sampling_ratio, aligned, False)
+            for level, map_ in enumerate(maps):
+                _launch(map_, rois, levels, cells, level, geometry, False)
     return cells
 
 
@@ -178,9 +172,7 @@ def launch_roi_align_backward(
     rois: torch.Tensor,
     levels: torch.Tensor,
     shapes: Sequence[tuple[int, int, int, int]],
-    scales: Sequence[float],
-    sampling_ratio: int,
-    aligned: bool,
+    geometry: PoolGeometry,
 ) -> list[torch.Tensor]:
     """Return the maps' gradients, float32 of the given shapes (N, Hi, Wi, C), for one of the cells.
 
@@ -189,13 +181,11 @@ def launch_roi_align_backward(
         rois: as for :func:`launch_roi_align`, and so the others.
         levels: see there.
         shapes: the maps' shapes.
-        scales: see there.
-        sampling_ratio: see there.
-        aligned: see there.
+        geometry: see there.
     """
     gradients = [torch.zeros(shape, dtype=torch.float32, device=gradient.device) for shape in shapes]
     if gradient.numel():
         with torch.cuda.device_of(rois):
-            for level, (map_, scale) in enumerate(zip(gradients, scales, strict=True)):
-                _launch(map_, rois, levels, gradient, level, scale, sampling_ratio, aligned, True)
+            for level, map_ in enumerate(gradients):
+                _launch(map_, rois, levels, gradient, level, geometry, True)
     return gradients

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cardamage.layers import Conv2d, ROIAlign
+from cardamage.layers import Conv2d
 from cardamage.layers.fused_conv import FusedConv2d, FusedLinear
 from cardamage.layers.roi_align_bags import roi_align_bags
 from cardamage.utils.compiling import region
@@ -156,18 +156,14 @@ def _doubles(deconv: Any) -> bool:
 
 def pool_bags(pooler: ROIPooler) -> Forward | None:
     """The pooler's part for counted regions on the CPU, without copies of the maps."""
-    layers: list[Any] = list(pooler.level_poolers)
-    if any(type(layer) is not ROIAlign for layer in layers):
+    geometry = pooler.common_geometry()
+    if geometry is None:
         return None
 
     def pool(
         x: Sequence[torch.Tensor], rois: torch.Tensor, levels: torch.Tensor, valid: torch.Tensor
     ) -> torch.Tensor:
-        levels = torch.where(valid, levels, -1)
-        one = layers[0]
-        scales = [layer.spatial_scale for layer in layers]
-        size: Any = one.output_size
-        return roi_align_bags(x, rois, levels, size, scales, one.sampling_ratio, one.aligned)
+        return roi_align_bags(x, rois, torch.where(valid, levels, -1), geometry)
 
     return pool
 

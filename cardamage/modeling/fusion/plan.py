@@ -142,6 +142,6 @@ class _Plan:
 
     def _pooler(self, pooler: ROIPooler) -> bool:
         if self.device.type != "cpu":
-            known = pooler._common_geometry() is not None
+            known = pooler.common_geometry() is not None
             return known or self._put(pooler, heads.pool_float(pooler, "_pool_masked"), "_pool_masked")
         return self._put(pooler, heads.pool_bags(pooler) or heads.pool_float(pooler), "_pool_indexed")

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from cardamage.layers.roi_align import PoolGeometry
+
 pytest.importorskip("triton.backends.nvidia")
 pytestmark = pytest.mark.skipif("TRITON_INTERPRET" in os.environ, reason="Triton interprets in this process")
 
@@ -45,8 +47,9 @@ def _pool(dtype: torch.dtype) -> None:
 
     maps = [torch.zeros(2, 9, 8, 48, dtype=dtype)]
     rest = torch.rand(6, 5), torch.zeros(6, dtype=torch.int64)
-    cells = launch_roi_align(maps, *rest, [0.25], (7, 7), 0, True)
-    launch_roi_align_backward(cells, *rest, [(2, 9, 8, 48)], [0.25], 0, True)
+    geometry = PoolGeometry((7, 7), (0.25,), 0, True)
+    cells = launch_roi_align(maps, *rest, geometry)
+    launch_roi_align_backward(cells, *rest, [(2, 9, 8, 48)], geometry)
 
 
 CALLS: dict[str, Callable[[], None]] = {
