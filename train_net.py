@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from cardamage.engine import default_argument_parser
@@ -13,12 +14,14 @@ from cardamage.utils.cli import run
 
 def setup(args: argparse.Namespace) -> Any:
     """Return the config of the flags, with the run's folder and logs prepared."""
-    from cardamage.config import get_cfg
+    from cardamage.config import get_cfg, make_exact
     from cardamage.engine import default_setup
 
     cfg = get_cfg()
     if args.config_file:
         cfg.merge_from_file(args.config_file)
+    if args.exact:
+        make_exact(cfg)
     cfg.merge_from_list(args.opts)
     cfg.freeze()
     default_setup(cfg, args)
@@ -69,8 +72,8 @@ def main(args: argparse.Namespace) -> None:
     trainer.train()
 
 
-def invoke_main() -> None:
-    """Start the processes that the flags ask for."""
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = default_argument_parser()
     parser.add_argument(
         "--backend",
@@ -78,7 +81,17 @@ def invoke_main() -> None:
         default="cardamage",
         help="the engine that runs it; detectron2 must be installed (default: %(default)s)",
     )
-    args = parser.parse_args()
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="compute as Detectron2 does, operation by operation in float32, with every faster way off",
+    )
+    return parser.parse_args(argv)
+
+
+def invoke_main() -> None:
+    """Start the processes that the flags ask for."""
+    args = parse_args()
     if args.backend == "detectron2":
         from cardamage.interop import launch_detectron2
 

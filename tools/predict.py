@@ -31,6 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--output", required=True, metavar="DIR", help="folder for overlays and predictions.json")
     add("--threshold", type=float, default=0.5, help="lowest score shown, 0 to 1 (default: 0.5)")
     add("--batch-size", type=int, default=4, metavar="N", help="photos at a time (default: 4)")
+    add("--exact", action="store_true", help="compute as Detectron2 does, with every faster way off")
     add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides")
     return parser.parse_args(argv)
 
@@ -49,13 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     files = find_inputs(args.input, skip=Path(args.output))
     ensure_writable_dir(args.output, "--output")
     # After the arguments are known to be good: these take seconds to import.
-    from cardamage.config import get_cfg, validate_cfg
+    from cardamage.config import get_cfg, make_exact, validate_cfg
     from cardamage.engine import DefaultPredictor
     from cardamage.engine.prediction import predict_files
 
     setup_logger()
     cfg = get_cfg()
     cfg.merge_from_file(args.config_file)
+    if args.exact:
+        make_exact(cfg)
     cfg.merge_from_list(args.opts)
     cfg.MODEL.WEIGHTS = args.weights
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = args.threshold

@@ -11,18 +11,13 @@ import torch
 
 from cardamage.benchmark.photo_files import PhotoFiles
 from cardamage.config import CfgNode, get_cfg
+from cardamage.config.exact import EXACT
 
 __all__ = ["AMP", "PLAIN", "Pairs", "Quality", "Settings"]
 
 Pairs = Sequence[Any]
 
-PLAIN: tuple[Any, ...] = (
-    *("SOLVER.AMP.ENABLED", False, "SOLVER.FUSED", False),
-    *("MODEL.CHANNELS_LAST", False, "MODEL.COMPILE", False, "MODEL.RPN.SAMPLED_GRADIENT", False),
-    *("TEST.PRECISION", "float32", "TEST.FUSE", False),
-    *("INPUT.RESIZE", "exact", "INPUT.SCALED_DECODE", False),
-    *("DATALOADER.PIN_MEMORY", False, "DATALOADER.PREFETCH_DEVICE", False),
-)
+PLAIN: tuple[Any, ...] = tuple(part for pair in EXACT.items() for part in pair)
 """Plain eager float32: the path that is held exact against recorded numbers."""
 
 AMP: tuple[Any, ...] = ("SOLVER.AMP.ENABLED", True)

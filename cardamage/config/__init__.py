@@ -6,6 +6,7 @@ from cardamage.absent import absent_names
 
 from .compat import downgrade_config, upgrade_config
 from .config import CfgNode, configurable, get_cfg, global_cfg, set_global_cfg
+from .exact import make_exact
 from .validate import validate_cfg
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "downgrade_config",
     "get_cfg",
     "global_cfg",
+    "make_exact",
     "set_global_cfg",
     "upgrade_config",
     "validate_cfg",

@@ -13,6 +13,7 @@ from detectron2.config import CfgNode as UpstreamNode
 from detectron2.config import get_cfg as get_upstream_cfg
 
 from cardamage.config import CfgNode, get_cfg
+from cardamage.config.exact import EXACT
 from cardamage.utils.files import atomic_write
 
 __all__ = ["own_keys_in_use", "save_configs", "to_upstream", "without_effect"]
@@ -38,20 +39,6 @@ CARRIED_OUT = frozenset(
         "WRITER_PERIOD",
     }
 )
-
-# What Detectron2 does always, in values of keys that only cardamage has.
-_ALWAYS: dict[str, Any] = {
-    "DATALOADER.PIN_MEMORY": False,
-    "DATALOADER.PREFETCH_DEVICE": False,
-    "INPUT.RESIZE": "exact",
-    "INPUT.SCALED_DECODE": False,
-    "MODEL.COMPILE": False,
-    "MODEL.RPN.SAMPLED_GRADIENT": False,
-    "SOLVER.FUSED": False,
-    "TEST.FUSE": False,
-    "TEST.PRECISION": "float32",
-    "TEST.WINOGRAD": False,
-}
 
 
 def to_upstream(cfg: CfgNode) -> UpstreamNode:
@@ -79,7 +66,7 @@ def without_effect(cfg: CfgNode) -> list[str]:
     idle = [
         key
         for key in own_keys_in_use(cfg)
-        if key not in CARRIED_OUT and not (key in _ALWAYS and values[key] == _ALWAYS[key])
+        if key not in CARRIED_OUT and not (key in EXACT and values[key] == EXACT[key])
     ]
     if _amp_off(cfg):
         idle.append("SOLVER.AMP.ENABLED (its mixed precision needs a GPU)")

@@ -16,7 +16,7 @@ from detectron2.engine import launch as upstream_launch
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm as upstream_comm
 
-from cardamage.config import CfgNode, get_cfg
+from cardamage.config import CfgNode, get_cfg, make_exact
 from cardamage.engine import default_setup, launch
 from cardamage.engine.best_metric import check_best_metric
 from cardamage.engine.evaluating import prepare_evaluation
@@ -83,6 +83,8 @@ def main(args: argparse.Namespace) -> Results | None:
     cfg = get_cfg()
     if args.config_file:
         cfg.merge_from_file(args.config_file)
+    if getattr(args, "exact", False):
+        make_exact(cfg)
     cfg.merge_from_list(args.opts)
     if not cfg.OUTPUT_DIR:
         raise ConfigValueError("OUTPUT_DIR is empty, but Detectron2 writes files: set it to a folder.")
