@@ -5,6 +5,9 @@ from __future__ import annotations
 import email.utils
 import importlib.util
 import logging
+import runpy
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +20,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Answer = Callable[[BaseHTTPRequestHandler, int], None]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 class Loopback:
@@ -147,6 +151,25 @@ def load_tool() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture
+def run_script(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that runs a script with arguments as a command, but in this process, which has torch."""
+
+    def run(*command: object) -> subprocess.CompletedProcess[str]:
+        words = [str(word) for word in command]
+        monkeypatch.setattr(sys, "argv", words)
+        capsys.readouterr()
+        code: object = 0
+        try:
+            runpy.run_path(words[0], run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(words, code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import signal
@@ -18,6 +19,9 @@ import numpy as np
 import pytest
 import yaml
 
+from cardamage.catalog import DatasetCatalog, MetadataCatalog
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[2]
 
 CONFIG = {
@@ -152,6 +156,25 @@ def train_net(tmp_path_factory: pytest.TempPathFactory) -> TrainNet:
     options = ["DATASETS.TRAIN", f"('coco:{train}/coco.json@{train}',)"]
     options += ["DATASETS.TEST", f"('coco:{test}/coco.json@{test}',)"]
     return TrainNet(config, options)
+
+
+@pytest.fixture(scope="session")
+def whole(train_net: TrainNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = train_net.run("OUTPUT_DIR", str(folder))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def train_here(train_net: TrainNet, run_script: Run) -> Iterator[Run]:
+    """Run ``train_net.py`` in this process, and forget what it read of its datasets."""
+    yield lambda *args: run_script(*train_net.command(*args)[1:])
+    for names in train_net.options[1::2]:
+        (name,) = ast.literal_eval(names)
+        DatasetCatalog.remove(name)
+        MetadataCatalog.pop(name, None)
 
 
 TIMES = {"time", "data_time", "data_share", "rank_data_time", "eta_seconds"}

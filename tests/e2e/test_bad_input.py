@@ -22,35 +22,24 @@ def sentence(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_more_gpus_than_there_are(train_net: Any, tmp_path: Path) -> None:
-    assert sentence(train_net.run("--num-gpus=2", "OUTPUT_DIR", str(tmp_path))) == (
+def test_more_gpus_than_there_are(train_here: Any, tmp_path: Path) -> None:
+    assert sentence(train_here("--num-gpus=2", "OUTPUT_DIR", str(tmp_path))) == (
         "--num-gpus 2 was asked for, but no GPU was found on this machine: leave --num-gpus out to train on "
         "the CPU, or start CPU processes with torchrun --nproc-per-node 2."
     )
 
 
-def test_output_folder_that_is_a_file(train_net: Any, tmp_path: Path) -> None:
+def test_output_folder_that_is_a_file(train_here: Any, tmp_path: Path) -> None:
     taken = tmp_path / "output"
     taken.write_text("")
-    assert sentence(train_net.run("OUTPUT_DIR", str(taken))) == (
+    assert sentence(train_here("OUTPUT_DIR", str(taken))) == (
         f"The output folder '{taken}' is, or lies under, a file: set OUTPUT_DIR to another folder."
     )
 
 
-@pytest.fixture(scope="module")
-def trained(train_net: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training of one step."""
-    folder = tmp_path_factory.mktemp("trained")
-    done = train_net.run(
-        "OUTPUT_DIR", str(folder), "SOLVER.MAX_ITER", "1", "TEST.BEST_CHECKPOINT.ENABLED", "False"
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def other_count(trained: Path, folder: Path) -> Path:
+def other_count(whole: Path, folder: Path) -> Path:
     """The checkpoint, as of a model with five classes."""
-    checkpoint = read_checkpoint(trained / "model_final.pth")
+    checkpoint = read_checkpoint(whole / "model_final.pth")
     state = checkpoint["model"]
     for name, rows in (("cls_score", 6), ("bbox_pred", 20)):
         for part in ("weight", "bias"):
@@ -65,9 +54,9 @@ def other_count(trained: Path, folder: Path) -> Path:
     return folder / "five.pth"
 
 
-def test_resuming_from_another_class_count(train_net: Any, trained: Path, tmp_path: Path) -> None:
-    five = other_count(trained, tmp_path)
-    done = train_net.run("--resume", "OUTPUT_DIR", str(tmp_path))
+def test_resuming_from_another_class_count(train_here: Any, whole: Path, tmp_path: Path) -> None:
+    five = other_count(whole, tmp_path)
+    done = train_here("--resume", "OUTPUT_DIR", str(tmp_path))
     assert sentence(done) == (
         f"The weights file '{five}' knows 5 classes, the model 2: use the data or "
         "MODEL.ROI_HEADS.NUM_CLASSES that it was trained with."
@@ -75,9 +64,9 @@ def test_resuming_from_another_class_count(train_net: Any, trained: Path, tmp_pa
     assert not (tmp_path / "metrics.json").exists()
 
 
-def test_evaluating_weights_of_other_classes(train_net: Any, trained: Path, tmp_path: Path) -> None:
-    five = other_count(trained, tmp_path)
-    done = train_net.run("--eval-only", "MODEL.WEIGHTS", str(five), "OUTPUT_DIR", str(tmp_path))
+def test_evaluating_weights_of_other_classes(train_here: Any, whole: Path, tmp_path: Path) -> None:
+    five = other_count(whole, tmp_path)
+    done = train_here("--eval-only", "MODEL.WEIGHTS", str(five), "OUTPUT_DIR", str(tmp_path))
     said = sentence(done)
     assert said.startswith("Dataset 'coco:")
     assert said.endswith(
@@ -86,35 +75,33 @@ def test_evaluating_weights_of_other_classes(train_net: Any, trained: Path, tmp_
     )
 
 
-def test_fine_tuning_on_another_class_count(train_net: Any, trained: Path, tmp_path: Path) -> None:
-    five = other_count(trained, tmp_path)
-    done = train_net.run(
-        "MODEL.WEIGHTS", str(five), "OUTPUT_DIR", str(tmp_path / "o"), "SOLVER.MAX_ITER", "1"
-    )
+def test_fine_tuning_on_another_class_count(train_here: Any, whole: Path, tmp_path: Path) -> None:
+    five = other_count(whole, tmp_path)
+    done = train_here("MODEL.WEIGHTS", str(five), "OUTPUT_DIR", str(tmp_path / "o"), "SOLVER.MAX_ITER", "1")
     assert done.returncode == 0, done.stderr
     assert "knows 5 classes, the model 2: the class predictors start from fresh weights." in done.stdout
 
 
-def test_evaluation_without_weights(train_net: Any, tmp_path: Path) -> None:
-    assert sentence(train_net.run("--eval-only", "OUTPUT_DIR", str(tmp_path))) == (
+def test_evaluation_without_weights(train_here: Any, tmp_path: Path) -> None:
+    assert sentence(train_here("--eval-only", "OUTPUT_DIR", str(tmp_path))) == (
         "--eval-only needs weights: add MODEL.WEIGHTS FILE, or --resume."
     )
 
 
-def test_damaged_weights(train_net: Any, trained: Path, tmp_path: Path) -> None:
+def test_damaged_weights(train_here: Any, whole: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "cut.pth"
-    whole = (trained / "model_final.pth").read_bytes()
+    whole = (whole / "model_final.pth").read_bytes()
     damaged.write_bytes(whole[: len(whole) // 2])
-    done = train_net.run("--eval-only", "MODEL.WEIGHTS", str(damaged), "OUTPUT_DIR", str(tmp_path))
+    done = train_here("--eval-only", "MODEL.WEIGHTS", str(damaged), "OUTPUT_DIR", str(tmp_path))
     assert sentence(done) == (
         f"The weights file '{damaged}' can't be read: it is damaged, cut short or no PyTorch checkpoint. "
         "Use another file, or download it again."
     )
 
 
-def test_nan_loss_names_the_images_and_saves_nothing(train_net: Any, tmp_path: Path) -> None:
+def test_nan_loss_names_the_images_and_saves_nothing(train_here: Any, tmp_path: Path) -> None:
     keys = ["SOLVER.BASE_LR", "1e30", "SOLVER.WARMUP_ITERS", "0", "OUTPUT_DIR", str(tmp_path)]
-    said = sentence(train_net.run(*keys, "SOLVER.CHECKPOINT_PERIOD", "100"))
+    said = sentence(train_here(*keys, "SOLVER.CHECKPOINT_PERIOD", "100"))
     assert said.startswith("The loss is not finite at iteration 1 (")
     assert said.count(".png") == 2
     assert said.endswith(

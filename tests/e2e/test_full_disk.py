@@ -55,19 +55,19 @@ def sentence(code: int, errors: str) -> str:
     return lines[0].removeprefix("error: ")
 
 
-def test_full_before_the_first_step(train_net: Any, disk: Callable[[int], Path]) -> None:
+def test_full_before_the_first_step(train_here: Any, disk: Callable[[int], Path]) -> None:
     folder = disk(1024)
     fill(folder)
-    done = train_net.run("OUTPUT_DIR", str(folder))
+    done = train_here("OUTPUT_DIR", str(folder))
     assert sentence(done.returncode, done.stderr) == (
         f"The disk of the output folder '{folder}' is full: "
         "free some space or set OUTPUT_DIR to another folder."
     )
 
 
-def test_no_room_for_a_checkpoint(train_net: Any, disk: Callable[[int], Path]) -> None:
+def test_no_room_for_a_checkpoint(train_here: Any, disk: Callable[[int], Path]) -> None:
     folder = disk(1024)
-    done = train_net.run("OUTPUT_DIR", str(folder))
+    done = train_here("OUTPUT_DIR", str(folder))
     said = sentence(done.returncode, done.stderr)
     start = f"The output folder '{folder}' has 1 MiB free, but a checkpoint takes about "
     assert said.startswith(start)

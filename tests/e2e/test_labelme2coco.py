@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 ROOT = Path(__file__).resolve().parents[2]
 SQUARE = [[10, 10], [20, 10], [20, 20], [10, 20]]
@@ -30,19 +33,12 @@ def put_labels(folder: Path, number: int, shapes: list[dict[str, Any]]) -> None:
     (folder / f"{number}.json").write_text(json.dumps(content))
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tools/labelme2coco.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=_environment(), check=False)
+@pytest.fixture
+def run(run_script: Run) -> Run:
+    return partial(run_script, ROOT / "tools/labelme2coco.py")
 
 
-def _environment() -> dict[str, str]:
-    import os
-
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PYTHONPATH": path}
-
-
-def test_split_table_and_files(photos: Path, tmp_path: Path) -> None:
+def test_split_table_and_files(run: Run, photos: Path, tmp_path: Path) -> None:
     put_labels(photos, 3, [{"label": "scratch", "points": SQUARE}, {"label": "dent", "points": SQUARE[:2]}])
     done = run(photos, "-o", tmp_path / "coco", "--split", 0.8, 0.2, "--seed", 1)
     assert done.returncode == 0, done.stderr
@@ -59,7 +55,7 @@ def test_split_table_and_files(photos: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in train.parent.iterdir()) == ["train.json", "val.json"]
 
 
-def test_order_of_classes_from_a_file(photos: Path, tmp_path: Path) -> None:
+def test_order_of_classes_from_a_file(run: Run, photos: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("__ignore__\nscratch\n\ndent\n")
     assert run(photos, "-o", tmp_path / "coco", "--labels", labels).returncode == 0
@@ -67,7 +63,7 @@ def test_order_of_classes_from_a_file(photos: Path, tmp_path: Path) -> None:
     assert coco["categories"] == [{"id": 1, "name": "scratch"}, {"id": 2, "name": "dent"}]
 
 
-def test_bad_input_is_one_sentence(photos: Path, tmp_path: Path) -> None:
+def test_bad_input_is_one_sentence(run: Run, photos: Path, tmp_path: Path) -> None:
     for i in (2, 7):
         (photos / f"{i}.jpg").unlink()
     done = run(photos, "-o", tmp_path / "coco")
@@ -80,7 +76,7 @@ def test_bad_input_is_one_sentence(photos: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "coco").exists()
 
 
-def test_width_of_lines_that_is_none(photos: Path, tmp_path: Path) -> None:
+def test_width_of_lines_that_is_none(run: Run, photos: Path, tmp_path: Path) -> None:
     done = run(photos, "-o", tmp_path / "coco", "--line-width", "-3")
     assert done.returncode == 1
     assert done.stderr == "error: --line-width must be above 0, not -3.\n"

@@ -94,7 +94,7 @@ def test_photos_and_video(weights: Path, tmp_path: Path) -> None:
     ],
 )
 def test_errors_are_one_sentence(
-    change: dict[str, Any], sentence: str, weights: Path, tmp_path: Path
+    change: dict[str, Any], sentence: str, weights: Path, tmp_path: Path, run_script: Any
 ) -> None:
     arguments = {
         "--config-file": CONFIG,
@@ -102,7 +102,8 @@ def test_errors_are_one_sentence(
         "--input": ROOT / "setup.py",
         "--output": tmp_path,
     }
-    done = _run(*(part for pair in {**arguments, **change}.items() for part in pair))
+    words = (part for pair in {**arguments, **change}.items() for part in pair)
+    done = run_script(ROOT / "tools" / "predict.py", *words)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1] == f"error: {sentence}"
     assert "Traceback" not in done.stderr

@@ -10,21 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 from cardamage.checkpoint import read_checkpoint
 
 Metrics = Callable[[Path], list[str]]
-
-
-@pytest.fixture(scope="module")
-def whole(train_net: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An uninterrupted run."""
-    folder = tmp_path_factory.mktemp("whole")
-    done = train_net.run(*options(folder))
-    assert done.returncode == 0, done.stderr
-    return folder
 
 
 def options(folder: Path) -> list[str]:

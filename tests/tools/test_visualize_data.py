@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -87,12 +86,11 @@ def test_keys_may_stand_at_the_end_and_the_limit_holds(
         tool.main(["--source", "annotation", "--limit", "-1", "--dataset", dataset])
 
 
-def test_a_mistake_is_one_sentence(tool: ModuleType, tmp_path: Path) -> None:
+def test_a_mistake_is_one_sentence(tool: ModuleType, tmp_path: Path, run_script: Any) -> None:
     with pytest.raises(ConfigValueError, match="No dataset is named; give --dataset NAME"):
         tool.main(["--source", "annotation"])
     with pytest.raises(CardamageError):
         tool.main(["--source", "annotation", "--dataset", "no_such_set", "--output-dir", str(tmp_path)])
-    command = [sys.executable, str(TOOL), "--source", "annotation"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_script(TOOL, "--source", "annotation")
     assert done.returncode == 1
     assert done.stderr.strip() == "error: No dataset is named; give --dataset NAME, or set DATASETS.TRAIN."
