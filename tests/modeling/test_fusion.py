@@ -266,7 +266,9 @@ def test_what_fails_runs_plainly(small: Any, caplog: pytest.LogCaptureFixture) -
         fast([{"picture": None}])
 
 
-@pytest.mark.parametrize("part", ["backbone.bottom_up.stem.conv1", "roi_heads.box_head.fc1"])
+@pytest.mark.parametrize(
+    "part", ["backbone.bottom_up.stem.conv1", "roi_heads.box_head.fc1", "roi_heads.mask_head.mask_fcn1"]
+)
 def test_numbers_beyond_float16_are_computed_in_bfloat16(
     small: Any, caplog: pytest.LogCaptureFixture, part: str
 ) -> None:

@@ -105,7 +105,9 @@ def float_predictor(predictor: FastRCNNOutputLayers, overflow: Overflow | None =
     return forward
 
 
-def fused_mask_layers(head: MaskRCNNConvUpsampleHead, kernels: Kernels) -> Forward | None:
+def fused_mask_layers(
+    head: MaskRCNNConvUpsampleHead, kernels: Kernels, overflow: Overflow | None = None
+) -> Forward | None:
     """The head's layers, with the doubling and the predictor as products of each pixel's channels."""
     layers = list(head.children())
     convs = _chain(layers[:-3], kernels)
@@ -138,6 +140,15 @@ def fused_mask_layers(head: MaskRCNNConvUpsampleHead, kernels: Kernels) -> Forwa
         if len(x) <= _REGIONS_AT_ONCE or x.device.type != "cpu":
             return upsample(x)
         return torch.cat([upsample(part) for part in x.split(_REGIONS_AT_ONCE)])
+
+    return forward if overflow is None else _watched(forward, overflow)
+
+
+def _watched(layers: Forward, overflow: Overflow) -> Forward:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = layers(x)
+        overflow.note(logits.isfinite().all())
+        return logits
 
     return forward
 

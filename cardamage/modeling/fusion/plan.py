@@ -138,7 +138,8 @@ class _Plan:
         return self._put(predictor, heads.float_predictor(predictor, self.overrides.overflow))
 
     def _mask_head(self, head: MaskRCNNConvUpsampleHead) -> bool:
-        return self._put(head, heads.fused_mask_layers(head, self.kernels), "layers")
+        layers = heads.fused_mask_layers(head, self.kernels, self.overrides.overflow)
+        return self._put(head, layers, "layers")
 
     def _pooler(self, pooler: ROIPooler) -> bool:
         if self.device.type != "cpu":
