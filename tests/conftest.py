@@ -155,7 +155,7 @@ def load_tool() -> Callable[[str], ModuleType]:
 
 @pytest.fixture
 def run_script(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return a function that runs a script with arguments as a command, but in this process, which has torch."""
+    """Return a function that runs a script and its arguments as a command does, but in this process."""
 
     def run(*command: object) -> subprocess.CompletedProcess[str]:
         words = [str(word) for word in command]
@@ -176,6 +176,20 @@ def run_script(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
 def waits() -> Waits:
     """A mode that notes what a GPU's host would wait for inside a ``with`` block."""
     return Waits()
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Callable[[], Loopback]]:
+    """A function that starts a server; it runs until the tests are over."""
+    started: list[Loopback] = []
+
+    def start() -> Loopback:
+        started.append(Loopback())
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()
 
 
 @pytest.fixture

@@ -17,38 +17,6 @@ import torch
 
 from cardamage.checkpoint import read_checkpoint
 
-
-@pytest.fixture(scope="module")
-def weights(train_net: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A two-rank training that runs to its end."""
-    folder = tmp_path_factory.mktemp("ranks")
-    done = train_net.run("OUTPUT_DIR", str(folder), "SOLVER.MAX_ITER", "4", torchrun=2)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def test_one_process_writes_and_all_evaluate(weights: Path) -> None:
-    state = read_checkpoint(weights / "model_final.pth")
-    assert len(state["trainer"]["rng"]) == 2
-    assert not torch.equal(state["trainer"]["rng"][0]["torch"], state["trainer"]["rng"][1]["torch"])
-    lines = [json.loads(line) for line in (weights / "metrics.json").read_text().splitlines()]
-    assert [line["iteration"] for line in lines] == [0, 1, 2, 3, 4]
-    assert "segm/AP" in lines[-1]
-
-
-def test_evaluation_on_two_ranks_equals_one(train_net: Any, weights: Path, tmp_path: Path) -> None:
-    results = []
-    for ranks in (0, 2):
-        folder = tmp_path / str(ranks)
-        keys = ["MODEL.WEIGHTS", str(weights / "model_final.pth"), "OUTPUT_DIR", str(folder)]
-        done = train_net.run("--eval-only", *keys, torchrun=ranks)
-        assert done.returncode == 0, done.stderr
-        found = json.loads((folder / "inference/coco_instances_results.json").read_text())
-        results.append(sorted(found, key=lambda item: (item["image_id"], -item["score"], item["bbox"])))
-    assert results[0] == results[1]
-    assert results[0]
-
-
 # Nothing is drawn at random in these: all anchors and proposals are sampled, and no photo is changed.
 SAME = [
     "MODEL.RESNETS.NORM",
@@ -86,6 +54,30 @@ def same_training(train_net: Any, one_photo: str, tmp_path_factory: pytest.TempP
         done = train_net.run(*SAME, *keys, "OUTPUT_DIR", str(folders[-1]), torchrun=ranks if ranks > 1 else 0)
         assert done.returncode == 0, done.stderr
     return folders
+
+
+def test_one_process_writes_and_all_evaluate(same_training: list[Path]) -> None:
+    state = read_checkpoint(same_training[1] / "model_final.pth")
+    assert len(state["trainer"]["rng"]) == 2
+    assert not torch.equal(state["trainer"]["rng"][0]["torch"], state["trainer"]["rng"][1]["torch"])
+    lines = [json.loads(line) for line in (same_training[1] / "metrics.json").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [0, 1, 2, 3, 4]
+    assert "segm/AP" in lines[-1]
+
+
+def test_evaluation_on_two_ranks_equals_one(
+    train_net: Any, same_training: list[Path], tmp_path: Path
+) -> None:
+    keys = ["MODEL.RESNETS.NORM", "GN", "MODEL.WEIGHTS", str(same_training[0] / "model_final.pth")]
+    done = train_net.run("--eval-only", *keys, "OUTPUT_DIR", str(tmp_path), torchrun=2)
+    assert done.returncode == 0, done.stderr
+    results = []
+    # The one process evaluated these weights when its training was over.
+    for folder in (same_training[0], tmp_path):
+        found = json.loads((folder / "inference/coco_instances_results.json").read_text())
+        results.append(sorted(found, key=lambda item: (item["image_id"], -item["score"], item["bbox"])))
+    assert results[0] == results[1]
+    assert results[0]
 
 
 @pytest.mark.parametrize("name", ["model_0000003.pth", "model_final.pth", "model_best.pth"])

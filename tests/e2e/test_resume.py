@@ -124,15 +124,3 @@ def test_ctrl_c_says_one_line_and_saves_nothing(train_net: Any, tmp_path: Path) 
     assert process.returncode == 130
     assert errors.strip() == "error: interrupted."
     assert not list(tmp_path.glob("*.pth"))
-
-
-def test_a_run_without_a_seed_is_resumed_with_the_one_it_drew(
-    train_net: Any, tmp_path: Path, metrics_of: Metrics
-) -> None:
-    keys = ["SEED", "-1", "SOLVER.MAX_ITER", "4", "SOLVER.CHECKPOINT_PERIOD", "2", "TEST.EVAL_PERIOD", "0"]
-    assert train_net.run(*keys, *options(tmp_path)).returncode == 0
-    before = metrics_of(tmp_path)
-    (tmp_path / "last_checkpoint").write_text("model_0000001.pth")
-    done = train_net.run("--resume", *keys, *options(tmp_path))
-    assert done.returncode == 0, done.stderr
-    assert metrics_of(tmp_path) == before

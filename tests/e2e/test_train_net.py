@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +45,35 @@ def test_help_is_quick_and_shows_detectron2s_flags(train_net: Any) -> None:
     assert shown.endswith("False\n")
 
 
+AVERAGED = [
+    *("SOLVER.EMA.ENABLED", "True", "SOLVER.EMA.DECAY", "0.5", "SOLVER.AMP.ENABLED", "True"),
+    *("SOLVER.CLIP_GRADIENTS.ENABLED", "True", "SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR"),
+    *("DATALOADER.NUM_WORKERS", "1", "SOLVER.MAX_ITER", "4", "SOLVER.CHECKPOINT_PERIOD", "2"),
+    *("TEST.EVAL_PERIOD", "2", "SEED", "-1"),
+]
+
+
 @pytest.fixture(scope="module")
 def averaged(train_net: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training with averaged weights, bfloat16, clipping, workers and a cosine schedule."""
+    """A training with averaged weights, bfloat16, clipping, workers, a cosine schedule, and no seed."""
     folder = tmp_path_factory.mktemp("averaged")
-    keys = ["SOLVER.EMA.ENABLED", "True", "SOLVER.EMA.DECAY", "0.5", "SOLVER.AMP.ENABLED", "True"]
-    keys += ["SOLVER.CLIP_GRADIENTS.ENABLED", "True", "SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR"]
-    keys += ["DATALOADER.NUM_WORKERS", "1", "SOLVER.MAX_ITER", "3", "TEST.EVAL_PERIOD", "2", "SEED", "-1"]
-    done = train_net.run(*keys, "OUTPUT_DIR", str(folder))
+    done = train_net.run(*AVERAGED, "OUTPUT_DIR", str(folder))
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def test_a_run_without_a_seed_is_resumed_with_the_one_it_drew(
+    train_net: Any, averaged: Path, tmp_path: Path, metrics_of: Callable[[Path], list[str]]
+) -> None:
+    folder = tmp_path / "resumed"
+    shutil.copytree(averaged, folder)
+    (folder / "last_checkpoint").write_text("model_0000001.pth")
+    done = train_net.run("--resume", *AVERAGED, "OUTPUT_DIR", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert metrics_of(folder) == metrics_of(averaged)
+    first, second = (read_checkpoint(where / "model_final.pth") for where in (averaged, folder))
+    for kind in ("model", "ema"):
+        torch.testing.assert_close(second[kind], first[kind], rtol=0, atol=0)
 
 
 def test_averaged_weights_are_evaluated_and_saved(train_net: Any, averaged: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,24 @@ from cardamage.errors import LaunchError
 
 ROOT = Path(__file__).parents[2]
 
-PRELUDE = """
-    import json, os, sys, time
+TOGETHER = """
+    import os, sys
     import torch
     from torch import nn
-    from cardamage.engine import SimpleTrainer, create_ddp_model, hooks, launch
+    from cardamage.checkpoint import DetectionCheckpointer
+    from cardamage.engine import SimpleTrainer, create_ddp_model, launch
+    from cardamage.errors import CheckpointError
     from cardamage.utils import comm
     from cardamage.utils.cli import run
 
     class Loader:
+        def __init__(self, poison=None):
+            self.poison = poison
+
         def __iter__(self):
             generator = torch.Generator().manual_seed(10 + comm.get_rank())
             for number in range(100):
-                bad = float("nan") if (comm.get_rank(), number) == POISON else 1.0
+                bad = float("nan") if (comm.get_rank(), number) == self.poison else 1.0
                 name = f"r{comm.get_rank()}_{number}.jpg"
                 yield [{"x": torch.rand(4, generator=generator) * bad, "file_name": name}]
 
@@ -43,30 +49,7 @@ PRELUDE = """
         def forward(self, batch):
             return {"loss": self.fc(batch[0]["x"]).square().sum()}
 
-    POISON = None
-"""
-
-
-@pytest.fixture
-def two_ranks(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
-    """Run a script's main() in two processes."""
-
-    def go(script: str) -> subprocess.CompletedProcess[str]:
-        file = tmp_path / "script.py"
-        ending = "\nrun(lambda: launch(main, 2))\n"
-        file.write_text(textwrap.dedent(PRELUDE) + textwrap.dedent(script) + ending)
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-        command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(file), str(tmp_path)]
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env, check=False)
-
-    return go
-
-
-def test_gradients_are_the_mean_of_each_ranks_own(two_ranks: Callable, tmp_path: Path) -> None:
-    done = two_ranks("""
-    def main():
+    def gradients():
         torch.manual_seed(0)
         own = Model()
         data = next(iter(Loader()))
@@ -84,9 +67,67 @@ def test_gradients_are_the_mean_of_each_ranks_own(two_ranks: Callable, tmp_path:
              "own_loss": own(data)["loss"].item(), "weight": model.fc.weight.detach()},
             f"{sys.argv[1]}/{comm.get_rank()}.pth",
         )
-    """)
-    assert done.returncode == 0, done.stderr
-    first, second = (torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in (0, 1))
+
+    def download():
+        model = nn.Linear(3, 2)
+        checkpointer = DetectionCheckpointer(model)
+        checkpointer.load(os.environ["SERVER"] + "/w.pth")
+        print(f"loaded {model.weight.sum().item()}")
+        try:
+            checkpointer.load(os.environ["SERVER"] + "/none.pth")
+        except CheckpointError as error:
+            print(error)
+
+    def main():
+        gradients()
+        download()
+        model = create_ddp_model(Model())
+        SimpleTrainer(model, Loader((1, 2)), torch.optim.SGD(model.parameters(), lr=0.01)).train(0, 10)
+
+    run(lambda: launch(main, 2))
+"""
+
+
+def environment(**more: str) -> dict[str, str]:
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **more}
+
+
+@dataclass
+class Ranks:
+    """What two ranks did, one thing after the other.
+
+    Attributes:
+        done: their processes' output.
+        folder: where they wrote.
+        requests: the paths they asked the server for.
+        downloads: the files that came of it.
+    """
+
+    done: subprocess.CompletedProcess[str]
+    folder: Path
+    requests: list[str]
+    downloads: list[str]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory, served: Callable[[], Any]) -> Ranks:
+    """Run the script in two processes; its end is a loss that is not finite."""
+    folder, server, content = tmp_path_factory.mktemp("ranks"), served(), io.BytesIO()
+    torch.save({"weight": torch.ones(2, 3), "bias": torch.ones(2)}, content)
+    server.files["/w.pth"] = content.getvalue()
+    file, cache = folder / "script.py", folder / "cache"
+    file.write_text(textwrap.dedent(TOGETHER))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(file), str(folder)]
+    env = environment(SERVER=server.url, FVCORE_CACHE=str(cache), no_proxy="*")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env, check=False)
+    paths = [path for path, _ in server.requests]
+    return Ranks(done, folder, paths, [path.name for path in cache.glob("*.pth")])
+
+
+def test_gradients_are_the_mean_of_each_ranks_own(ranks: Ranks) -> None:
+    first, second = (torch.load(ranks.folder / f"{rank}.pth", weights_only=True) for rank in (0, 1))
     mean = (first["own"] + second["own"]) / 2
     assert not torch.allclose(first["own"], second["own"])
     for rank in (first, second):
@@ -95,15 +136,17 @@ def test_gradients_are_the_mean_of_each_ranks_own(two_ranks: Callable, tmp_path:
     assert torch.equal(first["weight"], second["weight"])
 
 
-def test_nan_on_one_rank_stops_both_and_names_its_images(two_ranks: Callable) -> None:
-    done = two_ranks("""
-    POISON = (1, 2)
-    def main():
-        model = create_ddp_model(Model())
-        SimpleTrainer(model, Loader(), torch.optim.SGD(model.parameters(), lr=0.01)).train(0, 10)
-    """)
-    assert done.returncode != 0
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+def test_one_rank_downloads_for_all(ranks: Ranks) -> None:
+    said = ranks.done.stdout
+    assert said.count("loaded 6.0") == 2
+    assert said.count("(the server answers 404 Not Found): check the address") == 2
+    assert ranks.requests == ["/w.pth", "/none.pth"]
+    assert ranks.downloads == ["w.pth"]
+
+
+def test_nan_on_one_rank_stops_both_and_names_its_images(ranks: Ranks) -> None:
+    assert ranks.done.returncode != 0
+    lines = [line for line in ranks.done.stderr.splitlines() if line.startswith("error: ")]
     assert lines
     for line in lines:
         assert line == (
@@ -129,9 +172,11 @@ def test_other_errors_pass_unchanged() -> None:
 
 
 SPAWNED = """
-    import signal
+    import os, signal, sys, time
     from cardamage.engine import DEFAULT_TIMEOUT, launching
     from cardamage.errors import TrainingError
+    from cardamage.utils import comm
+    from cardamage.utils.cli import run
 
     def main(how):
         comm.synchronize()
@@ -157,11 +202,11 @@ SPAWNED = """
 
 def spawned(folder: Path, how: str) -> subprocess.Popen[str]:
     file = folder / "spawned.py"
-    file.write_text(textwrap.dedent(PRELUDE) + textwrap.dedent(SPAWNED))
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    file.write_text(textwrap.dedent(SPAWNED))
     command = [sys.executable, str(file), how]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,31 +239,3 @@ def test_sigterm_reaches_the_processes_started_here(tmp_path: Path) -> None:
     process.terminate()
     process.communicate(timeout=60)
     assert process.returncode == 143
-
-
-def test_one_rank_downloads_for_all(
-    two_ranks: Callable, loopback: Any, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    content = io.BytesIO()
-    torch.save({"weight": torch.ones(2, 3), "bias": torch.ones(2)}, content)
-    loopback.files["/w.pth"] = content.getvalue()
-    monkeypatch.setenv("SERVER", loopback.url)
-    done = two_ranks("""
-    from cardamage.checkpoint import DetectionCheckpointer
-    from cardamage.errors import CheckpointError
-
-    def main():
-        model = nn.Linear(3, 2)
-        checkpointer = DetectionCheckpointer(model)
-        checkpointer.load(os.environ["SERVER"] + "/w.pth")
-        print(f"loaded {model.weight.sum().item()}")
-        try:
-            checkpointer.load(os.environ["SERVER"] + "/none.pth")
-        except CheckpointError as error:
-            print(error)
-    """)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("loaded 6.0") == 2
-    assert done.stdout.count("(the server answers 404 Not Found): check the address") == 2
-    assert [path for path, _ in loopback.requests] == ["/w.pth", "/none.pth"]
-    assert [path.name for path in cache.glob("*.pth")] == ["w.pth"]
