@@ -163,8 +163,8 @@ def _check_instances(found: Instances, expected: dict[str, Any]) -> None:
 
 def _comparable_steps(case: str) -> int:
     # GN's gradients magnify the order of sums, which the number of threads decides: with one thread they are
-    # past the tolerance by the second step.
-    return 1 if case == "mask_rcnn_R_50_FPN_gn" else 3
+    # past the tolerance by the second step. A step of C4 takes as long as all three of another model.
+    return {"mask_rcnn_R_50_FPN_gn": 1, "mask_rcnn_R_50_C4": 2}.get(case, 3)
 
 
 @pytest.mark.parametrize("case", TRAINED)
