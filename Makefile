@@ -11,6 +11,8 @@ DEMO_SEED ?= 0
 OPTS ?=
 # Sections and flags of the benchmark, such as BENCH="train --rounds 5"; all but quality without.
 BENCH ?=
+# Tests run in so many processes side by side, each on one core; "auto" is one a core, up to eight.
+WORKERS ?= auto
 
 # Rules are bash, and a failed one leaves no half-made target behind.
 SHELL := /bin/bash
@@ -59,7 +61,8 @@ bench: $(VENV)/installed ## Measure speed beside torchvision, and Detectron2 whe
 	$(BIN)/python tools/benchmark.py $(BENCH)
 
 test: $(VENV)/installed-test ## Run all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 \
+		--dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed-test ## Check style, types, spelling and import directions
 	$(BIN)/ruff check .

@@ -57,6 +57,7 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.8",
             "hypothesis>=6.100",
             "ruff==0.17.*",
             "mypy==2.4.*",
