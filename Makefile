@@ -11,8 +11,8 @@ DEMO_SEED ?= 0
 OPTS ?=
 # Sections and flags of the benchmark, such as BENCH="train --rounds 5"; all but quality without.
 BENCH ?=
-# Tests run in so many processes side by side, each on one core; "auto" is one a core, up to eight.
-WORKERS ?= auto
+# Tests run in so many processes side by side, each on one core; "logical" is one a core, up to eight.
+WORKERS ?= logical
 
 # Rules are bash, and a failed one leaves no half-made target behind.
 SHELL := /bin/bash
