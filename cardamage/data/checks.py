@@ -35,7 +35,8 @@ class RawAnnotation:
         rle: COCO run-length mask of the image's size, compressed or not, in place of polygons.
         bbox: x0, y0, x1, y1 in pixels; None to take it from the outline.
         iscrowd: 1 for a region of uncounted objects.
-        extra: further keys to carry over.
+        extra: further fields that the format has for it, by their own names.
+        label: the class's name, where it is known.
     """
 
     place: str
@@ -44,6 +45,7 @@ class RawAnnotation:
     bbox: Sequence[float] | None = None
     iscrowd: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
+    label: str = ""
 
 
 def check_annotation(
@@ -62,13 +64,13 @@ def check_annotation(
 
     Returns:
         ``bbox`` (XYXY_ABS), ``bbox_mode``, ``iscrowd``, ``segmentation`` (polygons or compressed RLE; absent
-        for a box without outline) and the extra keys; None where the annotation is dropped.
+        for a box without outline); None where the annotation is dropped.
 
     Raises:
         DataError: for a run-length mask of another size than the image's.
     """
     report.read += 1
-    head = {**raw.extra, "bbox_mode": BoxMode.XYXY_ABS, "iscrowd": raw.iscrowd}
+    head = {"bbox_mode": BoxMode.XYXY_ABS, "iscrowd": raw.iscrowd}
     if raw.rle is not None:
         rle = _checked_rle(raw, height, width)
         if mask_util.area(rle) == 0:

@@ -25,13 +25,12 @@ def checked(raw: RawAnnotation, height: int = 40, width: int = 50) -> tuple[dict
 
 
 def test_good_polygon() -> None:
-    result, said = checked(RawAnnotation(PLACE, polygons=[SQUARE], iscrowd=1, extra={"note": "x"}))
+    result, said = checked(RawAnnotation(PLACE, polygons=[SQUARE], iscrowd=1))
     assert said == []
     assert result == {
         "bbox": [10.0, 10.0, 20.0, 20.0],
         "bbox_mode": BoxMode.XYXY_ABS,
         "iscrowd": 1,
-        "note": "x",
         "segmentation": [[10.0, 10.0, 20.0, 10.0, 20.0, 20.0, 10.0, 20.0]],
     }
 

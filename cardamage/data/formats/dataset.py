@@ -1,0 +1,119 @@
+"""Annotations of any format in memory: what readers give and writers take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ...errors import DataError
+from ...utils.suggest import did_you_mean
+from ..annotation_report import AnnotationReport
+from ..checks import RawAnnotation, check_annotation
+
+__all__ = ["AnnotatedDataset", "AnnotatedImage", "Images", "to_dicts"]
+
+
+@dataclass
+class AnnotatedImage:
+    """One picture and what was marked in it.
+
+    Attributes:
+        name: its path below the dataset's folder, with forward slashes; no two pictures share one.
+        source: the file that holds the pixels: the picture, or the Labelme JSON that embeds it.
+        height: in pixels, upright.
+        width: in pixels, upright.
+        annotations: as the file gives them, before any check.
+        embedded: whether `source` is a Labelme JSON.
+        split: the part of the dataset it belongs to, where the format says so; else empty.
+        extra: further fields of the format, by their own names.
+    """
+
+    name: str
+    source: str
+    height: int
+    width: int
+    annotations: list[RawAnnotation]
+    embedded: bool = False
+    split: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Images(Protocol):
+    """A sized collection that can be gone through any number of times; large ones stay on the disk."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[AnnotatedImage]: ...
+
+
+@dataclass
+class AnnotatedDataset:
+    """Pictures, annotations and class names.
+
+    Attributes:
+        source: what it was read from, for messages.
+        format: which format that is.
+        classes: names, in the order of the ids that a target gives them.
+        images: the pictures.
+        extra: fields of the dataset as a whole (COCO's info and licenses, ...), by their own names.
+    """
+
+    source: str
+    format: str
+    classes: list[str]
+    images: Images
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def to_dicts(
+    dataset: AnnotatedDataset,
+    classes: Sequence[str] | None = None,
+    report: AnnotationReport | None = None,
+    extra_keys: Sequence[str] = (),
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Check annotations and give them as Detectron2's dataset dicts.
+
+    Args:
+        dataset: what was read.
+        classes: their order; by default the dataset's.
+        report: is told what was found; by default it is logged.
+        extra_keys: further keys of annotations to carry over.
+
+    Returns:
+        Dataset dicts, with ``image_id`` from 1 where the format has none, and the class names.
+
+    Raises:
+        DataError: for a label that is not among the classes.
+    """
+    names = list(dataset.classes if classes is None else classes)
+    ids = {name: index for index, name in enumerate(names)}
+    findings = report or AnnotationReport(dataset.source)
+    dicts = []
+    for number, image in enumerate(dataset.images, start=1):
+        record: dict[str, Any] = {
+            "file_name": image.source,
+            "height": image.height,
+            "width": image.width,
+            "image_id": image.extra.get("id", number),
+            "annotations": list(_checked(image, ids, findings, extra_keys)),
+        }
+        if image.embedded:
+            record["image_bytes_from"] = {"labelme_json": image.source}
+        dicts.append(record)
+    if report is None:
+        findings.log()
+    return dicts, names
+
+
+def _checked(
+    image: AnnotatedImage, ids: dict[str, int], report: AnnotationReport, extra_keys: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    for raw in image.annotations:
+        if raw.label not in ids:
+            hint = did_you_mean(raw.label, ids) or f" ({', '.join(ids)}); correct it, or add the class."
+            raise DataError(f"{raw.place}: the label is not among the classes{hint}")
+        checked = check_annotation(raw, image.height, image.width, report)
+        if checked is not None:
+            extra = {key: raw.extra[key] for key in extra_keys if key in raw.extra}
+            yield {**extra, **checked, "category_id": ids[raw.label]}
