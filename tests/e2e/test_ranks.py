@@ -51,7 +51,9 @@ def same_training(train_net: Any, one_photo: str, tmp_path_factory: pytest.TempP
     for ranks in (1, 2):
         folders.append(tmp_path_factory.mktemp(f"same{ranks}"))
         keys = ["DATASETS.TRAIN", one_photo, "SOLVER.IMS_PER_BATCH", str(ranks)]
-        done = train_net.run(*SAME, *keys, "OUTPUT_DIR", str(folders[-1]), torchrun=ranks if ranks > 1 else 0)
+        done = train_net.run(
+            *train_net.thin, *SAME, *keys, "OUTPUT_DIR", str(folders[-1]), torchrun=ranks if ranks > 1 else 0
+        )
         assert done.returncode == 0, done.stderr
     return folders
 
@@ -68,7 +70,7 @@ def test_one_process_writes_and_all_evaluate(same_training: list[Path]) -> None:
 def test_evaluation_on_two_ranks_equals_one(
     train_net: Any, same_training: list[Path], tmp_path: Path
 ) -> None:
-    keys = ["MODEL.RESNETS.NORM", "GN", "MODEL.WEIGHTS", str(same_training[0] / "model_final.pth")]
+    keys = [*train_net.thin, *SAME, "MODEL.WEIGHTS", str(same_training[0] / "model_final.pth")]
     done = train_net.run("--eval-only", *keys, "OUTPUT_DIR", str(tmp_path), torchrun=2)
     assert done.returncode == 0, done.stderr
     results = []
@@ -123,7 +125,8 @@ def ranks_of(process: subprocess.Popen[str]) -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads the processes from /proc")
 def test_dead_rank_ends_the_job_with_a_sentence(train_net: Any, tmp_path: Path) -> None:
-    process = train_net.start("OUTPUT_DIR", str(tmp_path), "SOLVER.MAX_ITER", "100000", torchrun=2)
+    keys = [*train_net.thin, "OUTPUT_DIR", str(tmp_path), "SOLVER.MAX_ITER", "100000"]
+    process = train_net.start(*keys, torchrun=2)
     metrics = tmp_path / "metrics.json"
     end = time.monotonic() + 120
     while not metrics.exists() and time.monotonic() < end:
@@ -136,7 +139,7 @@ def test_dead_rank_ends_the_job_with_a_sentence(train_net: Any, tmp_path: Path) 
 
 def test_sigterm_stops_all_ranks_at_one_checkpoint(train_net: Any, tmp_path: Path) -> None:
     keys = ["OUTPUT_DIR", str(tmp_path), "SOLVER.MAX_ITER", "100000", "TEST.EVAL_PERIOD", "0"]
-    process = train_net.start(*keys, "SOLVER.CHECKPOINT_PERIOD", "100000", torchrun=2)
+    process = train_net.start(*train_net.thin, *keys, "SOLVER.CHECKPOINT_PERIOD", "100000", torchrun=2)
     end = time.monotonic() + 120
     while not (tmp_path / "metrics.json").exists() and time.monotonic() < end:
         time.sleep(0.05)

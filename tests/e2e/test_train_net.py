@@ -57,7 +57,7 @@ AVERAGED = [
 def averaged(train_net: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training with averaged weights, bfloat16, clipping, workers, a cosine schedule, and no seed."""
     folder = tmp_path_factory.mktemp("averaged")
-    done = train_net.run(*AVERAGED, "OUTPUT_DIR", str(folder))
+    done = train_net.run(*train_net.thin, *AVERAGED, "OUTPUT_DIR", str(folder))
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -68,7 +68,7 @@ def test_a_run_without_a_seed_is_resumed_with_the_one_it_drew(
     folder = tmp_path / "resumed"
     shutil.copytree(averaged, folder)
     (folder / "last_checkpoint").write_text("model_0000001.pth")
-    done = train_net.run("--resume", *AVERAGED, "OUTPUT_DIR", str(folder))
+    done = train_net.run("--resume", *train_net.thin, *AVERAGED, "OUTPUT_DIR", str(folder))
     assert done.returncode == 0, done.stderr
     assert metrics_of(folder) == metrics_of(averaged)
     first, second = (read_checkpoint(where / "model_final.pth") for where in (averaged, folder))
@@ -81,7 +81,7 @@ def test_averaged_weights_are_evaluated_and_saved(train_net: Any, averaged: Path
     name = "backbone.bottom_up.stem.conv1.weight"
     assert not torch.equal(final["model"][name], final["ema"]["training_model"][name])
     keys = ["MODEL.WEIGHTS", str(averaged / "model_final.pth"), "OUTPUT_DIR", str(tmp_path)]
-    done = train_net.run("--eval-only", *keys)
+    done = train_net.run("--eval-only", *train_net.thin, *keys)
     assert done.returncode == 0, done.stderr
     results = [
         (folder / "inference/coco_instances_results.json").read_text() for folder in (averaged, tmp_path)
