@@ -52,6 +52,25 @@ def test_sample_equals_the_whole_heads_values_and_gradients(layout: torch.memory
         torch.testing.assert_close(sampled, exact)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_several_threads_give_the_same_gradients_every_time(layout: torch.memory_format) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        torch.manual_seed(0)
+        head = StandardRPNHead(in_channels=64, num_anchors=ANCHORS)
+        maps = [torch.randn(2, 64, s, s).contiguous(memory_format=layout).requires_grad_() for s in (40, 20)]
+        # Many more anchors than pixels, so that threads meet in most of these.
+        index = torch.randint((1600 + 400) * ANCHORS, (2, 8000))
+        found = []
+        for _ in range(5):
+            logits, deltas = predict_sampled(head, maps, index)
+            found.append(torch.autograd.grad((logits.sin().sum() + deltas.cos().sum()), maps))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for again in found[1:] for a, b in zip(again, found[0], strict=True))
+
+
 def test_every_parameter_learns_in_half_precision() -> None:
     head = StandardRPNHead(in_channels=6, num_anchors=ANCHORS)
     maps = [torch.randn(2, 6, h, w) for h, w in SIZES]
