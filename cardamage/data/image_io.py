@@ -28,6 +28,7 @@ __all__ = [
     "open_record_image",
     "raw_image_size",
     "read_bytes",
+    "read_head",
     "read_image",
     "read_record_image",
     "record_source",
@@ -124,6 +125,19 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         data = file.read()
     refuse_wrong_kind(data[:64], name)
     return data
+
+
+def read_head(path: str | os.PathLike[str], size: int = 64) -> bytes:
+    """Read the first bytes of a picture file.
+
+    Raises:
+        DataError: as :func:`read_bytes`.
+    """
+    name = os.fspath(path)
+    with _open(name) as file:
+        head = file.read(size)
+    refuse_wrong_kind(head, name)
+    return head
 
 
 def embedded_bytes(labelme_json: str | os.PathLike[str]) -> bytes:
