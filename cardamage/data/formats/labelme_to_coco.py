@@ -82,7 +82,8 @@ def convert_labelme(
     if any("image_bytes_from" in record for record in dicts):
         root = folder
         dicts = _with_copies(dicts, Path(source), folder / "images")
-    parts = split_images(dicts, split, seed) if split else [list(range(len(dicts)))]
+    held = [{a["category_id"] for a in record["annotations"]} for record in dicts]
+    parts = split_images(held, split, seed) if split else [list(range(len(dicts)))]
     done = Conversion({}, root, labels, {}, {}, report)
     for name, indices in zip(names, parts, strict=True):
         chosen = [dicts[i] for i in indices]

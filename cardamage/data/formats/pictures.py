@@ -18,7 +18,7 @@ from ..image_io import read_bytes, read_head
 from ..image_signs import kind_of
 from .dataset import AnnotatedImage
 
-__all__ = ["WAYS", "PicturePlacer", "place_pictures", "real_name"]
+__all__ = ["WAYS", "FreeNames", "PicturePlacer", "place_pictures", "real_name"]
 
 WAYS = ("copy", "link", "keep")
 
@@ -88,9 +88,7 @@ class PicturePlacer:
             raise DataError(f"Pictures can't be placed by {how!r}{hint}")
         self._folder = Path(folder)
         self._how = how
-        self._stems = stems
-        # Names in use, and the last number that was put to each.
-        self._taken: dict[str, int] = {}
+        self._names = FreeNames(stems)
 
     def place(self, image: AnnotatedImage, below: str = "") -> AnnotatedImage:
         """Put one picture into the folder.
@@ -110,10 +108,10 @@ class PicturePlacer:
             TrainingError: where the target can't be written.
         """
         if self._how == "keep" and not image.embedded:
-            return replace(image, name=self._free(PurePosixPath(below) / real_name(image.name, b"")))
+            return replace(image, name=self._names.take(PurePosixPath(below) / real_name(image.name, b"")))
         data = read_bytes(image.source) if image.embedded else None
         head = read_head(image.source) if data is None else data[:64]
-        name = self._free(PurePosixPath(below) / real_name(image.name, head))
+        name = self._names.take(PurePosixPath(below) / real_name(image.name, head))
         target = self._folder / name
         try:
             self._put(image, data, target)
@@ -139,8 +137,21 @@ class PicturePlacer:
                 temporary.unlink()
             raise
 
-    def _free(self, path: PurePosixPath) -> str:
-        """The path, or the first with a number that is not taken."""
+
+class FreeNames:
+    """Gives names of which no two are the same, however a file system compares them.
+
+    Args:
+        stems: whether no two may be the same without their suffixes.
+    """
+
+    def __init__(self, stems: bool = False) -> None:
+        self._stems = stems
+        # Names in use, and the last number that was put to each.
+        self._taken: dict[str, int] = {}
+
+    def take(self, path: PurePosixPath) -> str:
+        """Return the path, or the first with a number at its end (``a_2.jpg``) that is not taken yet."""
         candidate, wanted = path, self._key(path)
         while self._key(candidate) in self._taken:
             self._taken[wanted] += 1
