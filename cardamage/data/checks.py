@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pycocotools.mask as mask_util
@@ -14,8 +14,9 @@ from ..structures import BoxMode
 from . import outlines
 from .annotation_report import AnnotationReport
 from .image_checks import check_images, size_mismatch
+from .run_lengths import run_lengths
 
-__all__ = ["RawAnnotation", "check_annotation", "check_images", "size_mismatch"]
+__all__ = ["RawAnnotation", "check_annotation", "check_images", "checked_rle", "size_mismatch"]
 
 # Reaching past the edge by no more than this is rounding, and not worth a word.
 _EDGE_SLACK = 1.0
@@ -72,7 +73,7 @@ def check_annotation(
     report.read += 1
     head = {"bbox_mode": BoxMode.XYXY_ABS, "iscrowd": raw.iscrowd}
     if raw.rle is not None:
-        rle = _checked_rle(raw, height, width)
+        rle = checked_rle(raw, height, width)
         if mask_util.area(rle) == 0:
             report.add("dropped", "its outline has no area", raw.place)
             return None
@@ -158,7 +159,17 @@ def _clipped(points: np.ndarray, height: int, width: int) -> tuple[np.ndarray, f
     return (outlines.clip(points, width, height) if excess > 0 else points), excess
 
 
-def _checked_rle(raw: RawAnnotation, height: int, width: int) -> dict[str, Any]:
+def checked_rle(raw: RawAnnotation, height: int, width: int) -> dict[str, Any]:
+    """Return an annotation's run-length mask, compressed, with counts as text or bytes.
+
+    Args:
+        raw: an annotation that has one, compressed or not.
+        height: of the image.
+        width: of the image.
+
+    Raises:
+        DataError: for a mask of another size than the image's, or one that is damaged.
+    """
     rle = raw.rle or {}
     size, counts = rle.get("size"), rle.get("counts")
     if not isinstance(size, (list, tuple)) or len(size) != 2 or not isinstance(counts, (list, str, bytes)):
@@ -171,17 +182,34 @@ def _checked_rle(raw: RawAnnotation, height: int, width: int) -> dict[str, Any]:
     if isinstance(counts, list):
         _check_runs(raw.place, counts, height * width)
         return mask_util.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    _check_text(raw.place, counts, height * width)
     return {"size": [height, width], "counts": counts}
 
 
 def _check_runs(place: str, counts: list[Any], pixels: int) -> None:
     whole = all(isinstance(run, int) and not isinstance(run, bool) and run >= 0 for run in counts)
     if not whole or sum(counts) != pixels:
-        covered = sum(counts) if whole else "an unknown number of"
-        raise DataError(
-            f"{place}: the runs of its mask cover {covered} pixels, but the image has {pixels}; "
-            "export the masks again."
-        )
+        _refuse_runs(place, sum(counts) if whole else None, pixels)
+
+
+def _check_text(place: str, counts: str | bytes, pixels: int) -> None:
+    # pycocotools reads and writes past the end of its memory for texts that are damaged.
+    try:
+        runs = run_lengths(counts)
+    except ValueError:
+        _refuse_runs(place, None, pixels)
+    if len(runs) == 0 or runs.min() < 0 or runs.max() > pixels:
+        _refuse_runs(place, None, pixels)
+    if runs.sum() != pixels:
+        _refuse_runs(place, int(runs.sum()), pixels)
+
+
+def _refuse_runs(place: str, covered: int | None, pixels: int) -> NoReturn:
+    said = "an unknown number of" if covered is None else covered
+    raise DataError(
+        f"{place}: the runs of its mask cover {said} pixels, but the image has {pixels}; "
+        "export the masks again."
+    )
 
 
 def _clipped_box(box: Sequence[float] | None, height: int, width: int) -> list[float] | None:

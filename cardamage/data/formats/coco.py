@@ -19,10 +19,20 @@ from typing import Any
 
 from ...catalog import DatasetCatalog, MetadataCatalog
 from ..annotation_report import AnnotationReport
+from .coco_folder import read, recognize
 from .coco_reading import read_coco_annotations
+from .coco_writing import write
 from .dataset import to_dicts
 
-__all__ = ["CocoDataset", "load_coco_json", "read_coco", "register_coco_instances"]
+__all__ = [
+    "CocoDataset",
+    "load_coco_json",
+    "read",
+    "read_coco",
+    "recognize",
+    "register_coco_instances",
+    "write",
+]
 
 
 @dataclass

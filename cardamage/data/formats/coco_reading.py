@@ -15,12 +15,15 @@ from .dataset import AnnotatedDataset, AnnotatedImage
 from .image_files import ImageFolder
 from .reading import read_json
 
-__all__ = ["read_coco_annotations"]
+__all__ = ["read_coco_annotations", "read_coco_file"]
 
 _STANDARD = frozenset(
     {"id", "image_id", "category_id", "bbox", "segmentation", "iscrowd", "area", "bbox_mode"}
 )
 _STANDARD_IMAGE = frozenset({"file_name", "height", "width"})
+_LISTS = ("images", "categories", "annotations")
+# Beyond these, masks take more memory than there is; the largest photographs have a tenth of it.
+_MOST_PIXELS = 1 << 30
 
 
 def read_coco_annotations(
@@ -38,13 +41,23 @@ def read_coco_annotations(
 
     Returns:
         The images in the order of their ids, which are in ``extra["id"]``. The dataset's ``extra`` holds the
-        file's ``category_ids`` by contiguous id, and ``info`` and ``licenses`` where there are some. Further
-        keys of images and annotations are carried.
+        file's ``category_ids`` by contiguous id, further fields of its ``categories`` by name, and all else
+        that the file has beside its three lists (``info``, ``licenses``, ...). Further keys of images and
+        annotations are carried.
 
     Raises:
         DataError: for a file that can't be read, an annotation of an unknown category or image, an image
             without size, or a repeated id.
     """
+    return read_coco_file(json_file, image_root, adapt)[0]
+
+
+def read_coco_file(
+    json_file: str | os.PathLike[str],
+    image_root: str | os.PathLike[str] | None = None,
+    adapt: Callable[[dict[str, Any]], None] | None = None,
+) -> tuple[AnnotatedDataset, Path]:
+    """Do as :func:`read_coco_annotations`, and return the images' folder as well."""
     name = os.fspath(json_file)
     content = _content(name)
     if adapt is not None:
@@ -69,9 +82,10 @@ def read_coco_annotations(
             raw.label = labels[_category(annotation, labels, content, place)]
             entry.annotations.append(raw)
         found.append(entry)
-    extra = {key: content[key] for key in ("info", "licenses") if content.get(key)}
+    extra = {key: value for key, value in content.items() if key not in _LISTS and value}
     extra["category_ids"] = list(labels)
-    return AnnotatedDataset(name, "coco", list(labels.values()), found, extra)
+    extra["categories"] = _category_fields(content, labels)
+    return AnnotatedDataset(name, "coco", list(labels.values()), found, extra), folder.root
 
 
 def _content(name: str) -> dict[str, Any]:
@@ -83,7 +97,7 @@ def _content(name: str) -> dict[str, Any]:
             f"The COCO file {name} has no 'categories', so its classes have no names; export it with them."
         )
     content["annotations"] = content.get("annotations") or []
-    for key in ("images", "categories", "annotations"):
+    for key in _LISTS:
         if not isinstance(content[key], list) or not all(isinstance(entry, dict) for entry in content[key]):
             raise DataError(f"The COCO file {name} is damaged: its {key!r} are not a list of objects.")
     return content
@@ -107,6 +121,17 @@ def _categories(content: dict[str, Any], name: str) -> dict[int, str]:
     names = {i: str(by_id[i].get("name", i)) for i in kept}
     often = Counter(names.values())
     return {i: name if often[name] == 1 else f"{name} ({i})" for i, name in names.items()}
+
+
+def _category_fields(content: dict[str, Any], labels: dict[int, str]) -> dict[str, dict[str, Any]]:
+    """What categories have beside id and name, by class name."""
+    fields = {}
+    for category in content["categories"]:
+        further = {key: value for key, value in category.items() if key not in ("id", "name")}
+        label = labels.get(as_id(category.get("id")) or 0)
+        if label is not None and further:
+            fields[label] = further
+    return fields
 
 
 def _is_placeholder(number: int, by_id: dict[int, dict[str, Any]]) -> bool:
@@ -157,8 +182,13 @@ def _by_image(
 
 def _size(image: dict[str, Any], name: str) -> tuple[int, int]:
     height, width = as_number(image.get("height")), as_number(image.get("width"))
-    if not height or not width or height < 0 or width < 0:
+    if height is None or width is None or height < 1 or width < 1:
         raise DataError(f"The image {image.get('file_name')} in {name} has no height and width; add them.")
+    if height * width > _MOST_PIXELS:
+        raise DataError(
+            f"The image {image.get('file_name')} in {name} is said to be {width:.6g}x{height:.6g}, which is "
+            "larger than any picture; correct its height and width."
+        )
     return int(height), int(width)
 
 

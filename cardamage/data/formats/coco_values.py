@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 __all__ = ["as_flag", "as_id", "as_number", "unpacked"]
+
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,30}")
 
 
 def as_id(value: Any) -> int | None:
@@ -17,9 +20,9 @@ def as_id(value: Any) -> int | None:
         return value
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
-    text = str(value).strip()
     # Only what prints back the same: "007" is a name, not the number 7.
-    return int(text) if text.isascii() and text.lstrip("-").isdigit() and str(int(text)) == text else None
+    match = _WHOLE.fullmatch(str(value).strip())
+    return int(match.group()) if match else None
 
 
 def as_flag(value: Any) -> int:
@@ -45,6 +48,6 @@ def unpacked(value: Any) -> Any:
     if isinstance(value, str):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from ...utils.suggest import did_you_mean
 from ..annotation_report import AnnotationReport
 from ..checks import RawAnnotation, check_annotation
 
-__all__ = ["AnnotatedDataset", "AnnotatedImage", "Images", "to_dicts"]
+__all__ = ["AnnotatedDataset", "AnnotatedImage", "Images", "class_id", "to_dicts"]
 
 
 @dataclass
@@ -106,14 +106,24 @@ def to_dicts(
     return dicts, names
 
 
+def class_id(raw: RawAnnotation, ids: Mapping[str, int]) -> int:
+    """Return the number of an annotation's class.
+
+    Raises:
+        DataError: where its label is not among them.
+    """
+    if raw.label not in ids:
+        hint = did_you_mean(raw.label, ids) or f" ({', '.join(ids)}); correct it, or add the class."
+        raise DataError(f"{raw.place}: the label is not among the classes{hint}")
+    return ids[raw.label]
+
+
 def _checked(
     image: AnnotatedImage, ids: dict[str, int], report: AnnotationReport, extra_keys: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     for raw in image.annotations:
-        if raw.label not in ids:
-            hint = did_you_mean(raw.label, ids) or f" ({', '.join(ids)}); correct it, or add the class."
-            raise DataError(f"{raw.place}: the label is not among the classes{hint}")
+        number = class_id(raw, ids)
         checked = check_annotation(raw, image.height, image.width, report)
         if checked is not None:
             extra = {key: raw.extra[key] for key in extra_keys if key in raw.extra}
-            yield {**extra, **checked, "category_id": ids[raw.label]}
+            yield {**extra, **checked, "category_id": number}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -25,11 +25,13 @@ class ImageFolder:
         root: the folder; no image lies outside of it.
         key: which key of an image record is its path in that folder.
         source: the annotation file, for messages.
+        real_paths: where folders are without links, as far as it is known; many images share few folders.
     """
 
     root: Path
     key: str
     source: Path
+    real_paths: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def around(
@@ -75,7 +77,31 @@ class ImageFolder:
                 f"The image {image.get(self.key)} in {self.source} lies outside of its folder {self.root}; "
                 "name a folder that holds all images."
             )
+        if self._leads_out(path):
+            raise DataError(
+                f"The image {image.get(self.key)} in {self.source} is a link that leads out of its folder "
+                f"{self.root}; put the picture itself there, or name a folder that holds both."
+            )
         return path
+
+    def _leads_out(self, path: str) -> bool:
+        """Whether a picture lies elsewhere, by a link, than below its folder or the annotation file's."""
+        real = self._real(os.path.dirname(path))
+        try:
+            if os.path.islink(path):
+                real = os.path.dirname(os.path.realpath(path))
+        except ValueError:  # a name that can't be a file's
+            return False
+        homes = (self._real(str(self.root)), self._real(str(self.source.parent)))
+        return not any(Path(real).is_relative_to(home) for home in homes)
+
+    def _real(self, folder: str) -> str:
+        if folder not in self.real_paths:
+            try:
+                self.real_paths[folder] = os.path.realpath(folder)
+            except ValueError:
+                self.real_paths[folder] = os.path.abspath(folder)
+        return self.real_paths[folder]
 
     def _join(self, image: Mapping[str, Any]) -> str:
         text = str(image.get(self.key) or next((image[key] for key in _KEYS if image.get(key)), ""))
