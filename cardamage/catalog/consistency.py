@@ -8,8 +8,14 @@ import torch
 
 from ..errors import DataError
 from .metadata import MetadataCatalog
+from .sides import class_flip_indices
 
-__all__ = ["check_metadata_consistency", "create_keypoint_hflip_indices", "get_fed_loss_cls_weights"]
+__all__ = [
+    "check_metadata_consistency",
+    "create_class_hflip_indices",
+    "create_keypoint_hflip_indices",
+    "get_fed_loss_cls_weights",
+]
 
 
 def check_metadata_consistency(key: str, dataset_names: Sequence[str]) -> None:
@@ -52,6 +58,26 @@ def create_keypoint_hflip_indices(dataset_names: str | Sequence[str]) -> list[in
     points = list(metadata.keypoint_names)
     partner = {a: b for pair in metadata.keypoint_flip_map for a, b in (pair, reversed(pair))}
     return [points.index(partner.get(point, point)) for point in points]
+
+
+def create_class_hflip_indices(dataset_names: str | Sequence[str]) -> list[int]:
+    """Tell what each class becomes when the picture is mirrored: a left door becomes a right one.
+
+    Args:
+        dataset_names: datasets whose metadata has "thing_classes"; its "thing_flip_map" (pairs of names) is
+            found in these where it is not set.
+
+    Returns:
+        For each class the id of the one it becomes.
+
+    Raises:
+        AttributeError: If a dataset lacks the metadata.
+        DataError: If two differ, or a pair names no class.
+    """
+    names = _checked(dataset_names, "thing_classes", "thing_flip_map")
+    metadata = MetadataCatalog.get(names[0])
+    where = f"The thing_flip_map of dataset {names[0]!r}"
+    return class_flip_indices(metadata.thing_classes, metadata.thing_flip_map, where)
 
 
 def get_fed_loss_cls_weights(

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import DataError, UnknownDatasetError
 from .schemes import find_ad_hoc, scheme_of
+from .sides import find_flip_map
 
 __all__ = ["Metadata", "MetadataCatalog"]
 
@@ -19,16 +20,21 @@ class Metadata(types.SimpleNamespace):
     Example::
 
         MetadataCatalog.get("cars").thing_classes = ["dent", "scratch"]
+
+    ``thing_flip_map``, the pairs of classes that a mirrored picture exchanges, is found in the names of
+    ``thing_classes`` where it is not set; an empty list says that there are none.
     """
 
     name: str = "N/A"
 
     def __getattr__(self, key: str) -> Any:
-        """Explain what there is, for an attribute that there isn't.
+        """Find the pairs of classes, and explain what there is for an attribute that there isn't.
 
         Raises:
-            AttributeError: always.
+            AttributeError: for any other attribute.
         """
+        if key == "thing_flip_map" and "thing_classes" in self.__dict__:
+            return find_flip_map(self.__dict__["thing_classes"])
         present = [k for k in self.__dict__ if k != "name"]
         there = f"it has {', '.join(present)}" if present else "it is empty"
         raise AttributeError(f"The metadata of dataset {self.name!r} has no {key!r}: {there}.")
@@ -62,7 +68,7 @@ class Metadata(types.SimpleNamespace):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return an attribute, or `default` where it is not set."""
-        return self.__dict__.get(key, default)
+        return getattr(self, key, default) if key == "thing_flip_map" else self.__dict__.get(key, default)
 
     def replace(self, **kwargs: Any) -> Metadata:
         """Set attributes over what they were; a value of None removes the attribute."""

@@ -13,6 +13,8 @@ __all__ = ["coerce", "decode"]
 _NULLABLE = frozenset({"SOLVER.WEIGHT_DECAY_NORM"})
 # Keys that are true, false or "auto".
 _SWITCHES = frozenset({"MODEL.CHANNELS_LAST", "MODEL.COMPILE", "SOLVER.FUSED"})
+# Keys that are a list of pairs of names, "auto" or "none".
+_PAIRED = frozenset({"INPUT.FLIP_CLASS_PAIRS"})
 
 _TYPE_NAMES: dict[type, str] = {
     bool: "true or false",
@@ -56,6 +58,8 @@ def coerce(value: Any, default: Any, key: str, where: str = "") -> Any:
     """
     if key in _SWITCHES:
         return _switch(value, key, where)
+    if key in _PAIRED:
+        return _paired(value, key, where)
     if isinstance(default, str) and isinstance(value, str):
         return _unquoted(value)
     decoded = decode(value)
@@ -80,6 +84,23 @@ def _switch(value: Any, key: str, where: str) -> Any:
     if isinstance(decoded, bool) or decoded == "auto":
         return decoded
     raise ConfigValueError(f'{key}{where} is {value!r}, but true, false or "auto" is expected.')
+
+
+def _paired(value: Any, key: str, where: str) -> Any:
+    decoded = decode(value)
+    if decoded in ("auto", "none"):
+        return decoded
+    if isinstance(decoded, (list, tuple)) and all(_is_pair(pair) for pair in decoded):
+        return tuple((str(one), str(two)) for one, two in decoded)
+    raise ConfigValueError(
+        f'{key}{where} is {value!r}, but "auto", "none" or a list of pairs of class names is expected, '
+        "such as [[left_door, right_door], [left_light, right_light]]."
+    )
+
+
+def _is_pair(pair: Any) -> bool:
+    names = isinstance(pair, (list, tuple)) and len(pair) == 2
+    return names and all(isinstance(name, (str, int)) for name in pair)
 
 
 def _nested(element: Any, default: Any) -> Any:

@@ -14,6 +14,7 @@ EXACT: Mapping[str, Any] = MappingProxyType(
     {
         "DATALOADER.PIN_MEMORY": False,
         "DATALOADER.PREFETCH_DEVICE": False,
+        "INPUT.FLIP_CLASS_PAIRS": "none",
         "INPUT.RESIZE": "exact",
         "INPUT.SCALED_DECODE": False,
         "MODEL.CHANNELS_LAST": False,

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import ConfigValueError
 from ..utils.suggest import did_you_mean
+from .coerce import coerce
 from .node import CfgNode
 
 __all__ = ["validate_cfg"]
@@ -111,6 +112,7 @@ def validate_cfg(cfg: CfgNode) -> None:
     _check_sizes(cfg)
     _check_pixels(cfg)
     _check_colors(cfg)
+    coerce(cfg.INPUT.FLIP_CLASS_PAIRS, "auto", "INPUT.FLIP_CLASS_PAIRS")
     _check_steps(cfg)
     _check_names(cfg)
 

@@ -12,6 +12,7 @@ import torch
 from cardamage.data import transforms as T  # noqa: N812 (the name everyone knows it by)
 from cardamage.data.keypoints import transform_keypoint_annotations
 from cardamage.data.outline_transforms import transform_outlines
+from cardamage.data.sides import class_after, is_mirrored, swap_sides
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMasks, polygons_to_bitmask
 
@@ -45,11 +46,11 @@ def transform_instance_annotations(
     *,
     keypoint_hflip_indices: Any = None,
 ) -> dict[str, Any]:
-    """Apply transforms to one instance's box, segmentation and keypoints.
+    """Apply transforms to one instance's box, segmentation, keypoints and, where they mirror it, class.
 
     Args:
-        annotation: "bbox", "bbox_mode", maybe "segmentation" (polygons or COCO RLE) and "keypoints"; its
-            entries are replaced.
+        annotation: "bbox", "bbox_mode", maybe "segmentation" (polygons or COCO RLE), "keypoints" and
+            "mirrored_category_id", see :mod:`cardamage.data.sides`; its entries are replaced.
         transforms: a transform, or several in order.
         image_size: height and width of the transformed image in pixels.
         keypoint_hflip_indices: see :func:`cardamage.data.keypoints.transform_keypoint_annotations`.
@@ -74,6 +75,7 @@ def transform_instance_annotations(
         annotation["keypoints"] = transform_keypoint_annotations(
             annotation["keypoints"], transforms, image_size, keypoint_hflip_indices
         )
+    swap_sides([annotation], transforms)
     return annotation
 
 
@@ -104,7 +106,8 @@ def transformed_instances(
     boxes = _corners(annos)
     if len(boxes):
         boxes = _transform_boxes(boxes, transforms, image_size)
-    classes = [anno["category_id"] for anno in annos]
+    mirrored = any("mirrored_category_id" in anno for anno in annos) and is_mirrored(transforms)
+    classes = [class_after(anno, mirrored) for anno in annos]
     if not any("segmentation" in anno for anno in annos):
         return _targets(boxes, classes, image_size)
     segmentations = _segmentations(annos)

@@ -27,6 +27,7 @@ from cardamage.data.selection import (
     get_detection_dataset_dicts,
     print_instances_class_histogram,
 )
+from cardamage.data.sides import log_sides
 from cardamage.errors import ConfigValueError
 from cardamage.utils import comm
 
@@ -171,7 +172,10 @@ def _train_loader_from_config(
             filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
             proposal_files=cfg.DATASETS.PROPOSAL_FILES_TRAIN if cfg.MODEL.LOAD_PROPOSALS else None,
             look_at_images=cfg.INPUT.CHECK_IMAGES,
+            flip_class_pairs=cfg.INPUT.FLIP_CLASS_PAIRS,
         )
+    if mapper is not None or cfg.INPUT.RANDOM_FLIP != "none":
+        log_sides(cfg)
     if mapper is None:
         mapper = _train_mapper(cfg, dataset)
     # A negative seed means another order and other augmentations in every run.
@@ -290,6 +294,7 @@ def _test_loader_from_config(
         filter_empty=False,
         proposal_files=_test_proposals(cfg, names) if cfg.MODEL.LOAD_PROPOSALS else None,
         look_at_images=cfg.INPUT.CHECK_IMAGES,
+        flip_class_pairs="none",
     )
     return {
         "dataset": dataset,

@@ -13,6 +13,7 @@ from cardamage.config import CfgNode, configurable
 from cardamage.data import detection_utils as utils
 from cardamage.data import transforms as T  # noqa: N812 (the name everyone knows it by)
 from cardamage.data.picture_input import PictureInput, image_to_tensor
+from cardamage.data.sides import configured_indices, mark_sides
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.structures import BitMasks, PolygonMasks
 from cardamage.utils.heap import keep_freed_memory
@@ -43,6 +44,7 @@ class DatasetMapper:
         recompute_boxes: bool = False,
         native_resize: bool = True,
         scaled_decode: bool = True,
+        class_flip_indices: Sequence[int] | None = None,
     ) -> None:
         """Set what the mapper does.
 
@@ -61,6 +63,9 @@ class DatasetMapper:
             native_resize: resize in torch's vectorized code, within a level of 255 of Detectron2's pixels;
                 False gives Detectron2's.
             scaled_decode: decode JPEGs no larger than the first resize needs; False decodes in full.
+            class_flip_indices: the class that each one becomes in a mirrored picture, see
+                :func:`cardamage.data.detection_utils.create_class_hflip_indices`; empty where none changes.
+                None leaves it to what the annotations say, see :mod:`cardamage.data.sides`.
 
         Raises:
             ConfigValueError: If boxes shall come from masks that aren't used, or keypoints are asked for.
@@ -80,6 +85,7 @@ class DatasetMapper:
         self.recompute_boxes = recompute_boxes
         self.native_resize = native_resize
         self.scaled_decode = scaled_decode
+        self.class_flip_indices = class_flip_indices
         logger.info("Augmentations in %s: %s", "training" if is_train else "inference", list(augmentations))
 
     @classmethod
@@ -87,8 +93,8 @@ class DatasetMapper:
         """Read the arguments off a config.
 
         Args:
-            cfg: INPUT, MODEL.MASK_ON, MODEL.KEYPOINT_ON, MODEL.LOAD_PROPOSALS and
-                DATASETS.PRECOMPUTED_PROPOSAL_TOPK_* are read.
+            cfg: INPUT, MODEL.MASK_ON, MODEL.KEYPOINT_ON, MODEL.LOAD_PROPOSALS, DATASETS.TRAIN (for its class
+                names) and DATASETS.PRECOMPUTED_PROPOSAL_TOPK_* are read.
             is_train: training or inference.
 
         Returns:
@@ -112,6 +118,7 @@ class DatasetMapper:
             "recompute_boxes": cropping and cfg.MODEL.MASK_ON,
             "native_resize": cfg.INPUT.RESIZE == "native",
             "scaled_decode": cfg.INPUT.SCALED_DECODE,
+            "class_flip_indices": configured_indices(cfg) if is_train else None,
         }
 
     def __call__(self, dataset_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,6 +152,8 @@ class DatasetMapper:
             )
         if self.is_train and annotations is not None:
             record["annotations"] = [dict(annotation) for annotation in annotations]
+            if self.class_flip_indices is not None:
+                mark_sides(record["annotations"], self.class_flip_indices)
             self._transform_annotations(record, transforms, aug_input.image.shape[:2])
         return record
 

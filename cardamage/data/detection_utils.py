@@ -10,6 +10,7 @@ import numpy as np
 from cardamage.absent import absent_names
 from cardamage.catalog.consistency import (
     check_metadata_consistency,
+    create_class_hflip_indices,
     create_keypoint_hflip_indices,
     get_fed_loss_cls_weights,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "check_metadata_consistency",
     "convert_PIL_to_numpy",
     "convert_image_to_rgb",
+    "create_class_hflip_indices",
     "create_keypoint_hflip_indices",
     "filter_empty_instances",
     "gen_crop_transform_with_instance",

@@ -161,10 +161,12 @@ def _align(found: _Set, reference: _Set) -> None:
         return dicts
 
     _wrap(found, mapped)
+    pairs = vars(found.metadata).get("thing_flip_map")
     # The file's own ids and classes no longer fit: the evaluation scores against the mapped dicts.
     found.metadata.replace(
         thing_classes=list(wanted),
         thing_colors=reference.metadata.get("thing_colors"),
+        thing_flip_map=None if pairs is None else [pair for pair in pairs if ids.keys() >= set(pair)],
         thing_dataset_id_to_contiguous_id=None,
         json_file=None,
     )

@@ -15,6 +15,7 @@ from cardamage.catalog import DatasetCatalog, MetadataCatalog
 from cardamage.catalog.consistency import check_metadata_consistency
 from cardamage.data.image_checks import check_new_images
 from cardamage.data.proposals import load_proposals_into_dataset
+from cardamage.data.sides import flip_indices, mark_sides
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.utils.logger import log_first_n
 
@@ -116,6 +117,7 @@ def get_detection_dataset_dicts(
     proposal_files: Sequence[str] | None = None,
     check_consistency: bool = True,
     look_at_images: bool = False,
+    flip_class_pairs: str | Sequence[Sequence[str]] = "auto",
 ) -> list[Record] | Dataset[Any]:
     """Load datasets and put them together.
 
@@ -128,6 +130,8 @@ def get_detection_dataset_dicts(
         check_consistency: check that the datasets have the same classes, and log their histogram.
         look_at_images: check every image file that this process has not found good already, see
             :func:`cardamage.data.check_images`.
+        flip_class_pairs: as INPUT.FLIP_CLASS_PAIRS; annotations learn which class they become in a mirrored
+            picture, see :mod:`cardamage.data.sides`.
 
     Returns:
         Dataset dicts; or the torch dataset(s), where these were registered.
@@ -146,6 +150,7 @@ def get_detection_dataset_dicts(
             raise DataError(f"The dataset '{name}' has no images; check its path and annotation file.")
     for records, proposal_file in zip(loaded, proposal_files or (), strict=False):
         load_proposals_into_dataset(records, proposal_file)
+    loaded = [_with_sides(r, flip_indices(n, flip_class_pairs)) for n, r in zip(names, loaded, strict=True)]
     records = list(itertools.chain.from_iterable(loaded))
     has_instances = "annotations" in records[0]
     if has_instances:
@@ -155,6 +160,18 @@ def get_detection_dataset_dicts(
     if look_at_images:
         check_new_images(records)
     return records
+
+
+def _with_sides(records: list[Record], indices: Sequence[int]) -> list[Record]:
+    """The records with marked annotations; those of the catalog stay as they are."""
+    if not indices:
+        return records
+    marked = []
+    for record in records:
+        annotations = [dict(annotation) for annotation in record.get("annotations", ())]
+        mark_sides(annotations, indices)
+        marked.append({**record, "annotations": annotations} if "annotations" in record else record)
+    return marked
 
 
 def _check_names(names: Sequence[str], proposal_files: Sequence[str] | None) -> None:

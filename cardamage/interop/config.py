@@ -26,6 +26,7 @@ UPSTREAM_FILE = "config_detectron2.yaml"
 CARRIED_OUT = frozenset(
     {
         "INPUT.CHECK_IMAGES",
+        "INPUT.FLIP_CLASS_PAIRS",
         "MODEL.CHANNELS_LAST",
         "MODEL.ROI_HEADS.NMS_TYPE",
         "MODEL.ROI_HEADS.SOFT_NMS_SCORE_THRESH",

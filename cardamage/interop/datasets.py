@@ -18,6 +18,7 @@ from detectron2.structures import BoxMode as UpstreamBoxMode
 
 from cardamage.catalog import DatasetCatalog, MetadataCatalog
 from cardamage.data.image_io import record_source
+from cardamage.data.sides import flip_indices, mark_sides
 from cardamage.errors import DataError
 from cardamage.evaluation.coco_ground_truth import GroundTruth, load_ground_truth
 from cardamage.utils import comm
@@ -51,16 +52,21 @@ def adopt_upstream(names: Sequence[str]) -> None:
         logger.info("Dataset %r is Detectron2's own: %d images.", name, len(records))
 
 
-def register_for_training(name: str, folder: str) -> None:
+def register_for_training(
+    name: str, folder: str, flip_class_pairs: str | Sequence[Sequence[str]] = "none"
+) -> None:
     """Put a dataset into Detectron2's catalogs as training sees it here: checked, its classes mapped.
 
     Args:
         name: a dataset that ``prepare_datasets`` has been through.
         folder: where the main process writes pictures that lie within Labelme files; all processes call this.
+        flip_class_pairs: as INPUT.FLIP_CLASS_PAIRS; annotations learn which class they become in a mirrored
+            picture.
     """
     metadata = MetadataCatalog.get(name).as_dict()
     metadata.pop("json_file", None)
-    _register(name, _Loader(name, _pictures(name, folder)), metadata)
+    indices = tuple(flip_indices(name, flip_class_pairs))
+    _register(name, _Loader(name, _pictures(name, folder), indices=indices), metadata)
 
 
 def register_for_testing(name: str, folder: str) -> tuple[str, ...] | None:
@@ -114,11 +120,13 @@ class _Loader:
         name: the dataset.
         pictures: the files to read instead of Labelme files with a picture in them.
         truth: the ground truth whose image ids the records get; None keeps their own.
+        indices: what each class becomes in a mirrored picture; empty where none changes.
     """
 
     name: str
     pictures: dict[str, str]
     truth: GroundTruth | None = None
+    indices: tuple[int, ...] = ()
 
     def __call__(self) -> list[Record]:
         records: list[Record] = DatasetCatalog.get(self.name)
@@ -127,6 +135,8 @@ class _Loader:
             record["file_name"] = self.pictures.get(source, source)
             if self.truth is not None:
                 record["image_id"] = self.truth.image_id(record.get("image_id", index))
+            if self.indices:
+                mark_sides(record.get("annotations", ()), self.indices)
             for annotation in record.get("annotations", ()):
                 annotation["bbox_mode"] = UpstreamBoxMode(int(annotation["bbox_mode"]))
                 segmentation = annotation.get("segmentation")

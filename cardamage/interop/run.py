@@ -102,7 +102,7 @@ def _train(cfg: CfgNode, args: argparse.Namespace) -> Results | None:
     classes = prepare_classes(cfg)
     check_best_metric(cfg, classes, lambda _, name: COCOEvaluator(name))
     for name in cfg.DATASETS.TRAIN:
-        register_for_training(name, os.path.join(cfg.OUTPUT_DIR, "inference"))
+        register_for_training(name, os.path.join(cfg.OUTPUT_DIR, "inference"), cfg.INPUT.FLIP_CLASS_PAIRS)
     plan = RunPlan(cfg, classes, _register_tests(cfg), _best_metric(cfg))
     trainer = trainer_class(plan)(_upstream_config(cfg, args))
     trainer.resume_or_load(resume=args.resume)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from detectron2.config import CfgNode as UpstreamNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import MetadataCatalog, build_detection_train_loader
 from detectron2.engine import DefaultTrainer, hooks
 from detectron2.evaluation import (
     CityscapesInstanceEvaluator,
@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cardamage.config import CfgNode
+from cardamage.data.sides import log_sides
 from cardamage.engine.setup import amp_precision
 from cardamage.errors import ConfigError
 from cardamage.modeling.meta_arch.build import uses_channels_last
@@ -29,6 +30,7 @@ from cardamage.solver import ModelEMA
 
 from .checkpointing import BEST, ExchangeCheckpointer
 from .hooks import BestCheckpointer, EMAHook
+from .mapper import SidedMapper
 from .soft_nms import use_suppression
 
 __all__ = ["BackendTrainer", "RunPlan", "trainer_class"]
@@ -90,6 +92,13 @@ class BackendTrainer(DefaultTrainer):
                 f"{cfg.MODEL.META_ARCHITECTURE} has no box predictor that it could apply to: set it to hard."
             )
         return model.to(memory_format=torch.channels_last) if uses_channels_last(own) else model
+
+    @classmethod
+    def build_train_loader(cls, cfg: UpstreamNode) -> Any:
+        """Return Detectron2's training loader, with classes that mirrored pictures exchange."""
+        if cfg.INPUT.RANDOM_FLIP != "none":
+            log_sides(cls.plan.cfg)
+        return build_detection_train_loader(cfg, mapper=SidedMapper(cfg, True))
 
     @classmethod
     def build_evaluator(cls, cfg: UpstreamNode, dataset_name: str) -> DatasetEvaluator:

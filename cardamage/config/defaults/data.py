@@ -18,6 +18,10 @@ def input_() -> dict[str, Any]:
         "MIN_SIZE_TEST": 800,
         "MAX_SIZE_TEST": 1333,
         "RANDOM_FLIP": "horizontal",
+        # Ours: the classes that change places in a mirrored picture, as a left and a right door do. "auto" is
+        # the pairs of the dataset's metadata (thing_flip_map), which are found in the names of its classes;
+        # "none" leaves every class as it is; or a list such as [[left_door, right_door]].
+        "FLIP_CLASS_PAIRS": "auto",
         # SIZE is (height, width): shares of the picture, or pixels for the absolute types.
         "CROP": {"ENABLED": False, "TYPE": "relative_range", "SIZE": [0.9, 0.9]},
         # Channel order the model gets; MODEL.PIXEL_MEAN and PIXEL_STD are in this order.
