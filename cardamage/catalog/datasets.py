@@ -96,6 +96,8 @@ class _DatasetCatalog(UserDict[str, Loader]):
         path = Path(os.path.expanduser(place))
         by_suffix = {".json": ("coco", "via"), ".yaml": ("yolo",), ".yml": ("yolo",)}
         fitting: tuple[str, ...] = ("labelme",) if path.is_dir() else ()
+        if path.is_dir() and ((path / "data.yaml").is_file() or any(path.glob("*/_annotations.coco.json"))):
+            fitting = ("roboflow",)
         if path.is_file():
             fitting = by_suffix.get(path.suffix.lower(), ())
         return [f"{scheme}:{place}" for scheme in fitting if scheme in schemes()]

@@ -4,6 +4,7 @@
 - ``coco:FILE.json`` or ``coco:FILE.json@IMAGE_FOLDER``
 - ``via:FILE.json`` or ``via:FILE.json@IMAGE_FOLDER``
 - ``yolo:data.yaml`` or ``yolo:data.yaml#SPLIT`` (``train`` by default)
+- ``roboflow:FOLDER`` or ``roboflow:FOLDER#SPLIT`` (likewise), see :mod:`.roboflow`
 
 ``~`` is the home folder. The formats are read when such a name is first used.
 """
@@ -19,11 +20,12 @@ __all__ = ["register_schemes"]
 
 
 def register_schemes() -> None:
-    """Make the four kinds of names known to the catalogs."""
+    """Make these kinds of names known to the catalogs."""
     register_scheme("labelme", _labelme)
     register_scheme("coco", _coco)
     register_scheme("via", _via)
     register_scheme("yolo", _yolo)
+    register_scheme("roboflow", _roboflow)
 
 
 def _labelme(rest: str) -> AdHocDataset:
@@ -50,6 +52,12 @@ def _yolo(rest: str) -> AdHocDataset:
 
     path, _, split = rest.partition("#")
     return _found(*load_yolo(os.path.expanduser(path), split or "train"))
+
+
+def _roboflow(rest: str) -> AdHocDataset:
+    from .roboflow import find_roboflow
+
+    return find_roboflow(rest)
 
 
 def _file_and_root(rest: str) -> tuple[str, str | None]:

@@ -7,11 +7,17 @@ __all__ = [
     "CARDD_COLORS",
     "CARPARTS_CLASSES",
     "CARPARTS_COLORS",
+    "CAR_DAMAGE_CLASSES",
+    "CAR_DAMAGE_COLORS",
+    "CAR_DAMAGE_PARTS_CLASSES",
+    "CAR_DAMAGE_PARTS_COLORS",
     "CITYSCAPES_THINGS",
     "COCO_CLASSES",
     "COCO_IDS",
     "COCO_PERSON_KEYPOINT_FLIP_MAP",
     "COCO_PERSON_KEYPOINT_NAMES",
+    "VEHIDE_CLASSES",
+    "VEHIDE_COLORS",
 ]
 
 CARDD_CLASSES = ("dent", "scratch", "crack", "glass shatter", "lamp broken", "tire flat")
@@ -58,6 +64,32 @@ CARPARTS_COLORS = (
     (140, 86, 75),
     (188, 189, 34),
     (127, 127, 127),
+)
+
+CAR_DAMAGE_CLASSES = ("damage",)
+CAR_DAMAGE_COLORS = ((230, 97, 1),)
+
+CAR_DAMAGE_PARTS_CLASSES = ("headlamp", "rear_bumper", "door", "hood", "front_bumper")
+CAR_DAMAGE_PARTS_COLORS = ((255, 187, 120), (31, 119, 180), (44, 160, 44), (148, 103, 189), (57, 59, 121))
+
+# VehiDE's names in Vietnamese, and ours: CarDD's where both mean the same, so that the sets train together.
+VEHIDE_CLASSES = {
+    "mop_lom": "dent",
+    "tray_son": "scratch",
+    "rach": "tear",
+    "vo_kinh": "glass shatter",
+    "be_den": "lamp broken",
+    "thung": "puncture",
+    "mat_bo_phan": "missing part",
+}
+VEHIDE_COLORS = (
+    (230, 97, 1),
+    (253, 184, 99),
+    (178, 24, 43),
+    (94, 60, 153),
+    (255, 217, 47),
+    (116, 173, 209),
+    (99, 99, 99),
 )
 
 COCO_CLASSES = tuple(
