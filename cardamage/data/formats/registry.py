@@ -49,11 +49,13 @@ class WriteOptions:
             leaves them where they are and names them from there, where the format can.
         tolerance: outlines traced around masks may be simplified by so many pixels.
         embed: whether Labelme files hold their pictures.
+        masks: of mask PNGs, ``"instance"`` (a file for each object) or ``"index"`` (one for each picture).
     """
 
     pictures: str = "keep"
     tolerance: float = 0.0
     embed: bool = False
+    masks: str = "instance"
 
 
 @dataclass
