@@ -1,5 +1,6 @@
 """Convert a folder of Labelme files into COCO files, divided into train and val where asked for.
 
+It is the short form of ``tools/convert.py --from labelme --to coco --pictures keep``.
 Example: ``python tools/labelme2coco.py photos -o coco --split 0.8 0.2 --seed 1``
 """
 
@@ -11,8 +12,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from cardamage.data.formats.labelme_to_coco import Conversion, convert_labelme
-from cardamage.data.formats.reading import read_text
+from cardamage.data.formats.convert import Conversion, ConvertOptions, convert, read_class_list
+from cardamage.data.formats.registry import ReadOptions, WriteOptions
 from cardamage.errors import ConfigValueError
 from cardamage.utils.cli import run
 
@@ -29,15 +30,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     if not args.line_width > 0:
         raise ConfigValueError(f"--line-width must be above 0, not {args.line_width:g}.")
-    classes = None
-    if args.labels:
-        lines = read_text(args.labels, "labels file").splitlines()
-        classes = [line.strip() for line in lines if line.strip() and not line.startswith("__")]
-    done = convert_labelme(args.source, args.output, args.split, args.seed, classes, args.line_width)
-    _print_skipped(done)
+    options = ConvertOptions(
+        source_format="labelme",
+        split=args.split,
+        seed=args.seed,
+        classes=read_class_list(args.labels) if args.labels else None,
+        into_used=True,
+        read=ReadOptions(line_width=args.line_width),
+        write=WriteOptions(pictures="keep"),
+    )
+    done = convert([args.source], args.output, "coco", options)
+    _print_findings(done)
     print(_table(done))
-    for name, path in done.files.items():
-        print(f"{name}: {path}   (as a dataset: coco:{path}@{done.image_root})")
+    files = dict(zip(done.written.dataset, done.written.files, strict=True))
+    for part in done.images:
+        print(f"{part}: {files[part]}   (as a dataset: {done.written.dataset[part]})")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,18 +68,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _print_skipped(done: Conversion) -> None:
+def _print_findings(done: Conversion) -> None:
     """List every shape that was left out, clipped or doubtful."""
-    if done.report.findings:
-        print(done.report.summary(shown=len(done.report.findings)))
+    for report in (*done.reports, done.losses):
+        if report.findings:
+            print(report.summary(shown=len(report.findings)))
 
 
 def _table(done: Conversion) -> str:
-    parts = list(done.files)
-    rows = [[name, *(done.objects[part][i] for part in parts)] for i, name in enumerate(done.classes)]
-    rows.append(["objects", *(done.objects[part].total() for part in parts)])
-    rows.append(["images", *(done.images[part] for part in parts)])
-    return tabulate(rows, headers=["class", *parts])
+    rows = [[name, *(count[name] for count in done.objects.values())] for name in done.classes]
+    rows.append(["objects", *(count.total() for count in done.objects.values())])
+    rows.append(["images", *done.images.values()])
+    return tabulate(rows, headers=["class", *done.images])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ class Finding:
     """One thing found about one annotation.
 
     Attributes:
-        verdict: what became of it: ``"dropped"``, ``"clipped"`` or ``"kept"``.
+        verdict: what became of it: ``"dropped"``, ``"clipped"`` or ``"kept"``; in a conversion also
+            ``"lost"`` (the target has no place for it) or ``"changed"``.
         reason: why, in words that are the same for all annotations with this trouble.
         sentence: where and why, for this one.
     """
@@ -48,7 +49,7 @@ class AnnotationReport:
         """Note a finding.
 
         Args:
-            verdict: ``"dropped"``, ``"clipped"`` or ``"kept"``.
+            verdict: see :class:`Finding`.
             reason: the kind of trouble, for the counts.
             place: file and shape or annotation.
             detail: what to say of this one, where it is more than the reason.
@@ -57,18 +58,23 @@ class AnnotationReport:
         self.findings.append(Finding(verdict, reason, sentence))
 
     @property
+    def counts(self) -> Counter[tuple[str, str]]:
+        """How many findings there are of each verdict and reason."""
+        return Counter((finding.verdict, finding.reason) for finding in self.findings)
+
+    @property
     def dropped(self) -> int:
         """How many annotations were left out."""
-        return sum(finding.verdict == "dropped" for finding in self.findings)
+        return sum(count for (verdict, _), count in self.counts.items() if verdict == "dropped")
 
     def summary(self, shown: int = _SHOWN) -> str:
         """Tell the counts first, then the single cases, as many as `shown`."""
         lines = [f"{self.source}: {self.read} annotations read, {self.dropped} dropped."]
-        counts = Counter((finding.verdict, finding.reason) for finding in self.findings)
+        counts = self.counts
         lines += [f"  {n} {verdict}: {reason}" for (verdict, reason), n in counts.most_common()]
         lines += [f"  {finding.sentence}" for finding in self.findings[:shown]]
-        if len(self.findings) > shown:
-            lines.append(f"  ... and {len(self.findings) - shown} more.")
+        if counts.total() > len(self.findings[:shown]):
+            lines.append(f"  ... and {counts.total() - len(self.findings[:shown])} more.")
         return "\n".join(lines)
 
     def log(self) -> None:

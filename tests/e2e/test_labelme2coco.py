@@ -23,7 +23,7 @@ def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     folder.mkdir()
     for i in range(10):
-        Image.new("RGB", (60, 40)).save(folder / f"{i}.jpg")
+        Image.new("RGB", (60, 40), (i * 20, 0, 0)).save(folder / f"{i}.jpg")
         put_labels(folder, i, [{"label": "scratch" if i % 5 else "dent", "points": SQUARE}])
     return folder
 

@@ -15,7 +15,8 @@ from cardamage.benchmark.report import Row, Section
 from cardamage.benchmark.settings import Settings
 from cardamage.benchmark.sides.lineup import Lineup
 from cardamage.benchmark.sides.side import Side
-from cardamage.data.formats.labelme_to_coco import convert_labelme
+from cardamage.data.formats.convert import ConvertOptions, convert
+from cardamage.data.formats.registry import WriteOptions
 
 __all__ = ["run"]
 
@@ -43,7 +44,8 @@ def run(settings: Settings) -> list[Section]:
 
 
 def _own(source: Path, output: Path) -> int:
-    done = convert_labelme(source, output)
+    options = ConvertOptions(source_format="labelme", into_used=True, write=WriteOptions(pictures="keep"))
+    done = convert([source], output, "coco", options)
     return sum(counter.total() for counter in done.objects.values())
 
 

@@ -1,0 +1,255 @@
+"""Annotations of one format turned into another: read, checked, divided, written, and all of it told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ...errors import DataError
+from ...utils.files import ensure_writable_dir
+from ..annotation_report import AnnotationReport
+from .conversion_log import ConversionLog, LoggedReport
+from .dataset import AnnotatedDataset, AnnotatedImage
+from .reading import read_text
+from .registry import ReadOptions, WriteOptions, Written, read_annotations, write_annotations
+from .reshaping import ChangedImages, merged, ordered, parse_renames, renamed
+from .split import part_names, photo_groups, split_images
+from .survey import Survey, checked_dataset, part_table
+
+__all__ = ["LOG_NAME", "Conversion", "ConvertOptions", "convert", "read_class_list"]
+
+LOG_NAME = "conversion.log"
+# What a part is called where the source has none and none is asked for.
+WHOLE = "all"
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What to make of the sources.
+
+    Attributes:
+        source_format: one of the registry's formats; None recognizes it.
+        split: shares of train and val, or train, val and test; nothing keeps the source's parts.
+        seed: of the division.
+        rename: rules ``old=new`` for classes.
+        merge: whether several sources become one dataset.
+        classes: their order after renaming; None keeps the source's.
+        into_used: whether the target may be a folder in use, and nothing but the dataset is written to it.
+        read: see :class:`ReadOptions`.
+        write: see :class:`WriteOptions`; pictures are copied unless it says otherwise.
+    """
+
+    source_format: str | None = None
+    split: Sequence[float] = ()
+    seed: int = 0
+    rename: Sequence[str] = ()
+    merge: bool = False
+    classes: Sequence[str] | None = None
+    into_used: bool = False
+    read: ReadOptions = field(default_factory=ReadOptions)
+    write: WriteOptions = field(default_factory=lambda: WriteOptions(pictures="copy"))
+
+
+@dataclass
+class Conversion:
+    """What a conversion did.
+
+    Attributes:
+        written: the files, and how to name them as datasets.
+        read: format and images of each source.
+        classes: names, in the order of the target's ids.
+        images: images in each part.
+        objects: objects of each class in each part.
+        groups: images of each group of one photo that a split kept together.
+        reports: what was found, for each source.
+        losses: what the target has no place for.
+    """
+
+    written: Written
+    read: dict[str, tuple[str, int]]
+    classes: list[str]
+    images: dict[str, int]
+    objects: dict[str, Counter[str]]
+    groups: list[list[int]]
+    reports: list[AnnotationReport]
+    losses: AnnotationReport
+
+
+def convert(
+    sources: Sequence[str | os.PathLike[str]],
+    target: str | os.PathLike[str],
+    format: str,
+    options: ConvertOptions | None = None,
+) -> Conversion:
+    """Convert annotations, and say in ``target/conversion.log`` what became of each that is not as it was.
+
+    Nothing is written before everything was read and found usable. What stops the writing leaves no files.
+
+    Args:
+        sources: files or folders; never written to.
+        target: folder of the result, new or empty, outside of the sources.
+        format: one of the registry's formats.
+        options: see :class:`ConvertOptions`.
+
+    Returns:
+        What was done.
+
+    Raises:
+        DataError: for input, names or shares that can't be used.
+        TrainingError: where the target can't be written.
+    """
+    options = options or ConvertOptions()
+    names = part_names(options.split) if options.split else []
+    folder = Path(target)
+    _check_sources(sources, options.merge)
+    if not options.into_used:
+        _check_target(folder, sources)
+    log = ConversionLog()
+    try:
+        shown = 20 if not options.into_used else 1_000_000
+        losses = LoggedReport(os.fspath(target), log, shown)
+        reports: list[AnnotationReport] = [LoggedReport(os.fspath(s), log, shown) for s in sources]
+        dataset, found, read = _gathered(sources, options, reports, losses)
+        found.check_pictures()
+        dataset, parts, groups = _divided(dataset, found, names, options)
+        write = options.write
+        if write.pictures == "keep" and found.embedded:
+            write = replace(write, pictures="copy")
+        with _whole_or_nothing(folder, options.into_used):
+            written = write_annotations(dataset, folder, format, write, losses)
+            if not options.into_used:
+                log.save(folder / LOG_NAME, _heading(reports, losses))
+        images, objects = part_table(dataset.classes, found, parts)
+        return Conversion(written, read, dataset.classes, images, objects, groups, reports, losses)
+    finally:
+        log.close()
+
+
+def read_class_list(path: str | os.PathLike[str]) -> list[str]:
+    """Read class names from a text file of one a line; empty lines and ``__ignore__`` are left out.
+
+    Raises:
+        DataError: for a file that can't be read.
+    """
+    lines = (line.strip() for line in read_text(path, "list of classes").splitlines())
+    return [line for line in lines if line and not line.startswith("__")]
+
+
+def _gathered(
+    sources: Sequence[str | os.PathLike[str]],
+    options: ConvertOptions,
+    reports: Sequence[AnnotationReport],
+    losses: AnnotationReport,
+) -> tuple[AnnotatedDataset, Survey, dict[str, tuple[str, int]]]:
+    """All sources as one dataset with its final classes, checked."""
+    found, read, raw = [], {}, []
+    for source, report in zip(sources, reports, strict=True):
+        dataset = read_annotations(source, options.source_format, options.read, report)
+        raw.append(dataset)
+        read[os.fspath(source)] = (dataset.format, len(dataset.images))
+    known = list(dict.fromkeys(name for dataset in raw for name in dataset.classes))
+    names = parse_renames(options.rename, known)
+    ready = []
+    classes = options.classes
+    if classes is None:
+        classes = list(dict.fromkeys(names.get(name, name) for name in known))
+    for dataset, report in zip(raw, reports, strict=True):
+        whole, survey = checked_dataset(ordered(renamed(dataset, names), classes), report)
+        ready.append(whole)
+        found.append(survey)
+    return merged(ready, losses), _joined(found), read
+
+
+def _joined(surveys: Sequence[Survey]) -> Survey:
+    whole = surveys[0]
+    for other in surveys[1:]:
+        whole.names += other.names
+        whole.sources += other.sources
+        whole.sizes += other.sizes
+        whole.objects += other.objects
+        whole.splits += other.splits
+        whole.embedded += other.embedded
+    return whole
+
+
+def _divided(
+    dataset: AnnotatedDataset, found: Survey, names: Sequence[str], options: ConvertOptions
+) -> tuple[AnnotatedDataset, list[str], list[list[int]]]:
+    """The dataset with its parts, the part of each image, and the groups that were kept together."""
+    if not names:
+        return dataset, [split or WHOLE for split in found.splits], []
+    groups = photo_groups(found.names, found.sources, options.read.workers)
+    parts = [""] * len(found.names)
+    divided = split_images(found.objects, options.split, options.seed, groups)
+    for name, indices in zip(names, divided, strict=True):
+        if not indices:
+            raise DataError(
+                f"The split leaves no image for {name}: there are {len(parts)} images, of which copies and "
+                "near-duplicates of one photo stay on one side; add photos, or divide into fewer parts."
+            )
+        for index in indices:
+            parts[index] = name
+
+    def change(index: int, image: AnnotatedImage) -> AnnotatedImage:
+        return replace(image, split=parts[index])
+
+    # Fields that the source has for parts of its own have no part any more.
+    extra = {key: value for key, value in dataset.extra.items() if key != "splits"}
+    return replace(dataset, images=ChangedImages(dataset.images, change), extra=extra), parts, groups
+
+
+def _check_sources(sources: Sequence[str | os.PathLike[str]], merge: bool) -> None:
+    if not sources:
+        raise DataError("No source is named; name a file or folder of annotations.")
+    if len(sources) > 1 and not merge:
+        raise DataError(
+            f"{len(sources)} sources were named; "
+            "add --merge to make one dataset of them, or convert each alone."
+        )
+    places = [os.path.realpath(source) for source in sources]
+    twice = [source for source, place in zip(sources, places, strict=True) if places.count(place) > 1]
+    if twice:
+        raise DataError(f"The source {os.fspath(twice[0])} is named twice; name it once.")
+
+
+def _check_target(target: Path, sources: Sequence[str | os.PathLike[str]]) -> None:
+    place = Path(os.path.realpath(target))
+    for source in sources:
+        if os.path.isdir(source) and place.is_relative_to(os.path.realpath(source)):
+            raise DataError(
+                f"The folder {target} lies inside the source {os.fspath(source)}, which is never written to; "
+                "name a folder outside of it with -o."
+            )
+    if target.is_dir() and any(target.iterdir()):
+        raise DataError(f"The folder {target} is not empty; empty it, or name another one with -o.")
+
+
+@contextmanager
+def _whole_or_nothing(folder: Path, into_used: bool) -> Iterator[None]:
+    """Take away what was written before an error, where the folder held nothing else."""
+    existed = folder.exists()
+    ensure_writable_dir(folder, "-o")
+    try:
+        yield
+    except BaseException:
+        if not into_used:
+            for entry in folder.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
+            if not existed:
+                folder.rmdir()
+        raise
+
+
+def _heading(reports: Sequence[AnnotationReport], losses: AnnotationReport) -> str:
+    lines = [report.summary(shown=0) for report in reports]
+    return "\n".join(
+        [*lines, f"Lost or changed by the target's format: {losses.counts.total()}.", "", "Each case:"]
+    )

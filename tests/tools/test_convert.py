@@ -1,0 +1,89 @@
+"""The command as a user runs it; what it does is tested with the package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "convert.py"
+SQUARE = [[10, 10], [20, 10], [20, 20], [10, 20]]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(10):
+        Image.new("RGB", (60, 40), (i * 20, 0, 0)).save(folder / f"{i}.jpg")
+        shapes = [{"label": "scratch" if i % 2 else "dent", "points": SQUARE}]
+        content = {"shapes": shapes, "imagePath": f"{i}.jpg", "imageHeight": 40, "imageWidth": 60}
+        (folder / f"{i}.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture
+def run(run_script: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return partial(run_script, TOOL)
+
+
+def test_what_is_printed_names_the_result(run: Run, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run(photos, "--to", "coco", "-o", out, "--split", 0.8, 0.2, "--rename", "scratch=crack")
+    assert done.returncode == 0, done.stderr
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert f"{photos}: labelme, 10 images." in lines
+    assert f"{photos}: 10 annotations read, 0 dropped." in lines
+    assert "class train val total" in lines
+    assert "crack 4 (80.0%) 1 (20.0%) 5" in lines
+    train = f"coco:{out / 'annotations/train.json'}@{out / 'images'}"
+    assert f"train: DATASETS.TRAIN \"('{train}',)\"" in lines
+    val = f"coco:{out / 'annotations/val.json'}@{out / 'images'}"
+    assert f"val: DATASETS.TEST \"('{val}',)\"" in lines
+    assert (out / "conversion.log").is_file()
+    assert len(list((out / "images").iterdir())) == 10
+
+
+def test_the_cache_is_used_unless_told_otherwise(run: Run, photos: Path, tmp_path: Path) -> None:
+    assert run(photos, "--to", "coco", "-o", tmp_path / "one", "--no-cache").returncode == 0
+    assert not (tmp_path / "cache").exists()
+    assert run(photos, "--to", "coco", "-o", tmp_path / "two").returncode == 0
+    assert list((tmp_path / "cache/cardamage/annotations").iterdir())
+    assert run(photos, "--to", "coco", "-o", tmp_path / "three", "--workers", 1).returncode == 0
+    files = [(tmp_path / name / "annotations/all.json").read_bytes() for name in ("one", "two", "three")]
+    assert files[0] == files[1] == files[2]
+
+
+def test_several_sources_and_kept_pictures(run: Run, photos: Path, tmp_path: Path) -> None:
+    assert run(photos, "--to", "coco", "-o", tmp_path / "one", "--pictures", "keep").returncode == 0
+    assert not (tmp_path / "one/images").exists()
+    assert run(photos, "--to", "coco", "-o", tmp_path / "two", "--pictures", "link").returncode == 0
+    done = run(photos, tmp_path / "two", "--merge", "--to", "coco", "-o", tmp_path / "three")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "three/images").iterdir())) == 20
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--line-width", "0"], "--line-width must be above 0, not 0."),
+        (["--tolerance", "-1"], "--tolerance must be 0 or above 0, not -1."),
+        (["--rename", "dint=dent"], "--rename dint=dent: there is no class 'dint'; did you mean dent?"),
+        (["--from", "labelmee"], "The format 'labelmee' is unknown; did you mean labelme?"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    run: Run, photos: Path, tmp_path: Path, flags: list[str], said: str
+) -> None:
+    done = run(photos, "--to", "coco", "-o", tmp_path / "out", *flags)
+    assert done.returncode == 1
+    assert done.stderr == f"error: {said}\n"
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,91 @@
+"""Convert annotations from one format into another: Labelme, COCO, VIA, YOLO, mask pictures.
+
+Example: ``python tools/convert.py photos --to coco -o coco --split 0.8 0.1 0.1 --rename dents=dent``
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from cardamage.data.formats.conversion_text import cache_folder, described
+from cardamage.data.formats.convert import LOG_NAME, ConvertOptions, convert, read_class_list
+from cardamage.data.formats.pictures import WAYS
+from cardamage.data.formats.registry import FORMATS, ReadOptions, WriteOptions
+from cardamage.errors import ConfigValueError
+from cardamage.utils.cli import run
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the conversion and print what was read, what was not as it should be, and what was written.
+
+    Args:
+        argv: arguments; those of the command line by default.
+
+    Raises:
+        CardamageError: for input that can't be used.
+    """
+    args = _parser().parse_args(argv)
+    for name, value, least in (("line-width", args.line_width, 1e-9), ("tolerance", args.tolerance, 0.0)):
+        if not least <= value < float("inf"):
+            raise ConfigValueError(f"--{name} must be {'above' if least else '0 or above'} 0, not {value:g}.")
+    options = ConvertOptions(
+        source_format=args.source_format,
+        split=args.split,
+        seed=args.seed,
+        rename=args.rename,
+        merge=args.merge,
+        classes=read_class_list(args.classes) if args.classes else None,
+        read=ReadOptions(
+            line_width=args.line_width, workers=args.workers, cache=None if args.no_cache else cache_folder()
+        ),
+        write=WriteOptions(pictures=args.pictures, tolerance=args.tolerance),
+    )
+    done = convert(args.source, args.output, args.to, options)
+    print(described(done, args.output / LOG_NAME))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    known = ", ".join(FORMATS)
+    parser.add_argument("source", nargs="+", help="files or folders of annotations; never written to")
+    parser.add_argument(
+        "--from", dest="source_format", metavar="FORMAT", help=f"{known} (default: recognized)"
+    )
+    parser.add_argument("--to", required=True, metavar="FORMAT", help=known)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the result, new or empty")
+    parser.add_argument(
+        "--split", type=float, nargs="+", default=(), metavar="SHARE", help="of train and val (and test)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the division (default: 0)")
+    parser.add_argument(
+        "--rename", nargs="+", default=(), metavar="OLD=NEW", help="classes; several may get one name"
+    )
+    parser.add_argument("--merge", action="store_true", help="make one dataset of several sources")
+    parser.add_argument(
+        "--classes", type=Path, metavar="FILE", help="text file with one class a line, in their order"
+    )
+    parser.add_argument(
+        "--pictures",
+        choices=WAYS,
+        default="copy",
+        help="copy them, link to them, or keep them where they are",
+    )
+    parser.add_argument(
+        "--tolerance", type=float, default=0.0, metavar="PX", help="outlines of masks may be simplified by it"
+    )
+    parser.add_argument(
+        "--line-width", type=float, default=5.0, metavar="PX", help="of lines and line strips (default: 5)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="processes that read (default: one a core)"
+    )
+    parser.add_argument("--no-cache", action="store_true", help="read everything, also what did not change")
+    return parser
+
+
+if __name__ == "__main__":
+    run(main)
