@@ -1,0 +1,128 @@
+"""Whose a Labelme file is: nothing that somebody may have worked on counts as ours."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cardamage.annotation.marks import State, marked, state_of
+
+CONTENT: dict[str, Any] = {
+    "version": "5.5.0",
+    "flags": {"reviewed": False},
+    "shapes": [
+        {"label": "rayée", "points": [[1.5, 2.0], [30.0, 2.0], [8.0, 9.25]], "group_id": None, "flags": {}}
+    ],
+    "imagePath": "a.jpg",
+    "imageData": None,
+    "imageHeight": 40,
+    "imageWidth": 50,
+}
+
+
+def write(path: Path, content: Any) -> Path:
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_as_written_it_is_ours(tmp_path: Path) -> None:
+    content = marked(CONTENT, model="m.pth", date="2026-01-01")
+    assert content["cardamage"]["model"] == "m.pth"
+    assert state_of(write(tmp_path / "a.json", content)) is State.OURS
+
+
+def test_layout_and_order_of_keys_do_not_count(tmp_path: Path) -> None:
+    content = dict(reversed(marked(CONTENT).items()))
+    path = tmp_path / "a.json"
+    path.write_bytes(json.dumps(content, indent=4, ensure_ascii=False).replace("\n", "\r\n").encode())
+    assert state_of(path) is State.OURS
+
+
+def _moved(content: dict[str, Any]) -> None:
+    content["shapes"][0]["points"][1][0] += 1e-9
+
+
+def _deleted(content: dict[str, Any]) -> None:
+    content["shapes"].clear()
+
+
+def _renamed(content: dict[str, Any]) -> None:
+    content["shapes"][0]["label"] = "dent"
+
+
+def _ticked(content: dict[str, Any]) -> None:
+    content["flags"]["reviewed"] = True
+
+
+def _saved_by_another_version(content: dict[str, Any]) -> None:
+    content["version"] = "4.5.6"
+
+
+def _embedded(content: dict[str, Any]) -> None:
+    content["imageData"] = "QUJD"
+
+
+def _unmarked(content: dict[str, Any]) -> None:
+    del content["cardamage"]
+
+
+def _mark_damaged(content: dict[str, Any]) -> None:
+    content["cardamage"] = ["sha256"]
+
+
+def _mark_without_hash(content: dict[str, Any]) -> None:
+    content["cardamage"] = {"sha256": None}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _moved,
+        _deleted,
+        _renamed,
+        _ticked,
+        _saved_by_another_version,
+        _embedded,
+        _unmarked,
+        _mark_damaged,
+        _mark_without_hash,
+    ],
+)
+def test_any_change_makes_it_somebody_elses(change: Any, tmp_path: Path) -> None:
+    content = copy.deepcopy(marked(CONTENT))
+    change(content)
+    assert state_of(write(tmp_path / "a.json", content)) is State.TOUCHED
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"shapes": []}',
+        b"\xff\xfe\x00",
+        b"[" * 200_000,
+        b'{"cardamage": {"sha256": 1}, "a": NaN}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+    ],
+    ids=["empty", "cut", "list", "null", "bare", "binary", "deep", "nan", "digits"],
+)
+def test_what_cannot_be_read_is_left_alone(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(data)
+    assert state_of(path) is State.TOUCHED
+
+
+def test_folders_and_broken_links_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    os.symlink(tmp_path / "nowhere", tmp_path / "b.json")
+    assert state_of(tmp_path / "a.json") is State.TOUCHED
+    assert state_of(tmp_path / "b.json") is State.TOUCHED
+    assert state_of(tmp_path / "c.json") is State.ABSENT

@@ -1,0 +1,161 @@
+"""Polygons of masks, against masks drawn again and distances of densely sampled outlines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pycocotools.mask as mask_util
+import pytest
+
+from cardamage.annotation.polygons import trace
+from cardamage.data import outlines
+
+
+def encoded(mask: np.ndarray) -> dict[str, Any]:
+    return mask_util.encode(np.asfortranarray(mask.astype(np.uint8)))
+
+
+def drawn(polygons: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    return mask_util.decode(
+        mask_util.merge(mask_util.frPyObjects([p.ravel().tolist() for p in polygons], *size))
+    )
+
+
+def blob(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A smooth random region, as models predict them."""
+    noise = cv2.GaussianBlur(rng.normal(size=(height, width)), (0, 0), 6)
+    return (noise > np.quantile(noise, 0.7)).astype(np.uint8)
+
+
+def edge_samples(mask: np.ndarray) -> np.ndarray:
+    """Points a fifth of a pixel apart on the edges between a mask's pixels and the others."""
+    padded = np.pad(mask, 1).astype(int)
+    share = np.linspace(0, 1, 6)
+    y, x = np.nonzero(padded[1:-1, 1:] != padded[1:-1, :-1])
+    upright = np.stack([np.repeat(x, 6), np.repeat(y, 6) + np.tile(share, len(y))], axis=1)
+    y, x = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])
+    flat = np.stack([np.repeat(x, 6) + np.tile(share, len(x)), np.repeat(y, 6)], axis=1)
+    return np.concatenate([upright, flat]).astype(float)
+
+
+def line_samples(polygons: list[np.ndarray]) -> np.ndarray:
+    share = np.linspace(0, 1, 400)[:, None]
+    pieces = [
+        a + share * (b - a)
+        for polygon in polygons
+        for a, b in zip(polygon, np.roll(polygon, -1, axis=0), strict=True)
+    ]
+    return np.concatenate(pieces)
+
+
+def farthest(points: np.ndarray, others: np.ndarray) -> float:
+    return max(
+        float(np.sqrt(((chunk[:, None] - others[None]) ** 2).sum(axis=2)).min(axis=1).max())
+        for chunk in np.array_split(points, max(1, len(points) // 200))
+    )
+
+
+def test_a_mask_without_pixels_has_no_polygon() -> None:
+    assert trace(encoded(np.zeros((5, 7)))).polygons == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (6, 1), (2, 2), (2, 40)])
+def test_small_and_thin_masks_keep_their_shape(size: tuple[int, int]) -> None:
+    mask = np.zeros((50, 60), np.uint8)
+    mask[3 : 3 + size[0], 4 : 4 + size[1]] = 1
+    traced = trace(encoded(mask), tolerance=1.0)
+    assert len(traced.polygons) == 1
+    assert traced.fit.iou == 1
+    assert (drawn(traced.polygons, (50, 60)) == mask).all()
+
+
+def test_tolerance_0_is_the_mask_itself() -> None:
+    mask = blob(np.random.default_rng(0), 60, 90)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    whole = (labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8)
+    traced = trace(encoded(whole), tolerance=0, speck=0)
+    holes = cv2.connectedComponents(1 - np.pad(whole, 1), connectivity=8)[0] - 2
+    again = drawn(traced.polygons, whole.shape)
+    assert traced.fit.distance == 0
+    assert (again >= whole).all()
+    # Only holes can have been filled.
+    assert holes > 0 or (again == whole).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("tolerance", [0.5, 1.0, 3.0])
+def test_the_distance_reported_holds(seed: int, tolerance: float) -> None:
+    rng = np.random.default_rng(seed)
+    mask = blob(rng, int(rng.integers(40, 90)), int(rng.integers(40, 90)))
+    traced = trace(encoded(mask), tolerance, speck=0)
+    exact = trace(encoded(mask), 0, speck=0)
+    edges = edge_samples(drawn(exact.polygons, mask.shape))
+    lines = line_samples(traced.polygons)
+    assert traced.fit.distance <= tolerance
+    # Bridges to holes are no edges of the mask; the samples are 0.2 and 0.1 apart.
+    if not any(_has_bridge(polygon) for polygon in traced.polygons):
+        assert farthest(lines, edges) <= traced.fit.distance + 0.15
+    assert farthest(edges, lines) <= traced.fit.distance + 0.15
+    again = drawn(traced.polygons, mask.shape)
+    iou = (again & mask).sum() / (again | mask).sum()
+    assert traced.fit.iou == pytest.approx(iou)
+    assert not any(outlines.crosses_itself(polygon) for polygon in traced.polygons)
+    assert all(
+        polygon.min() >= 0 and (polygon.max(axis=0) <= mask.shape[::-1]).all() for polygon in traced.polygons
+    )
+
+
+def _has_bridge(polygon: np.ndarray) -> bool:
+    return len(np.unique(polygon, axis=0)) < len(polygon)
+
+
+def test_parts_are_kept_by_size_and_specks_left_out() -> None:
+    mask = np.zeros((100, 100), np.uint8)
+    mask[0:40, 0:40] = 1  # 1600 pixels
+    mask[60:70, 60:70] = 1  # 100, more than a twentieth
+    mask[80:88, 0:9] = 1  # 72, less
+    mask[95, 95] = 1
+    traced = trace(encoded(mask))
+    assert [outlines.area(polygon) for polygon in traced.polygons] == [1600, 100]
+    assert traced.fit.iou == pytest.approx(1700 / 1773)
+    assert len(trace(encoded(mask), speck=100).polygons) == 1
+
+
+def test_the_largest_part_stays_however_small() -> None:
+    mask = np.zeros((9, 9), np.uint8)
+    mask[2, 2:5] = mask[7, 7] = 1
+    assert [outlines.area(polygon) for polygon in trace(encoded(mask)).polygons] == [3]
+
+
+def test_small_holes_are_filled_and_large_ones_kept() -> None:
+    mask = np.zeros((80, 80), np.uint8)
+    mask[10:70, 10:70] = 1
+    mask[15:19, 15:19] = 0  # 16 pixels
+    mask[30:50, 30:60] = 0  # 600 of 3600
+    traced = trace(encoded(mask))
+    wanted = mask.copy()
+    wanted[15:19, 15:19] = 1
+    assert len(traced.polygons) == 1
+    assert (drawn(traced.polygons, mask.shape) == wanted).all()
+
+
+def test_a_hole_open_at_a_corner_of_the_picture_is_no_hole() -> None:
+    mask = np.ones((20, 20), np.uint8)
+    mask[:3, :3] = 0
+    assert (drawn(trace(encoded(mask)).polygons, mask.shape) == mask).all()
+
+
+def test_pixels_that_touch_at_a_corner_are_two_parts() -> None:
+    mask = np.zeros((30, 30), np.uint8)
+    mask[0:10, 0:10] = mask[10:20, 10:20] = 1
+    assert len(trace(encoded(mask)).polygons) == 2
+
+
+def test_a_simple_shape_gets_few_points() -> None:
+    mask = np.zeros((300, 300), np.uint8)
+    cv2.fillPoly(mask, [np.array([[20, 30], [270, 60], [250, 280], [40, 200]])], 1)
+    traced = trace(encoded(mask), tolerance=1.0)
+    assert len(traced.polygons[0]) <= 12
+    assert traced.fit.iou > 0.985
