@@ -10,16 +10,13 @@ from typing import Any
 from ...errors import DataError
 from ..annotation_report import AnnotationReport
 from .coco_reading import read_coco_file
-from .dataset import AnnotatedDataset, AnnotatedImage
+from .dataset import AnnotatedDataset
 from .json_opening import json_files, json_opening
 from .registry import ReadOptions
+from .uniting import name_from_one_folder, splits_of, unique_images
 
 __all__ = ["coco_files", "is_coco", "read", "recognize"]
 
-# File names that say nothing about the split.
-_PLAIN = frozenset(
-    {"", "all", "annotation", "annotations", "coco", "default", "instances", "labels", "result"}
-)
 _OWN_EXTRA = ("category_ids", "categories")
 
 
@@ -59,13 +56,12 @@ def coco_files(folder: Path) -> dict[Path, str]:
         below = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     except OSError:
         return {}
-    found: dict[Path, str] = {}
+    found: list[Path] = []
     for place in (folder, *below):
         files = [path for path in json_files(place) if is_coco(path)]
         instances = [path for path in files if path.name.startswith("instances_")]
-        for path in instances or files:
-            found[path] = _split(path, folder)
-    return found
+        found += instances or files
+    return splits_of(found, folder)
 
 
 def read(path: Path, options: ReadOptions, report: AnnotationReport) -> AnnotatedDataset:
@@ -93,32 +89,12 @@ def read(path: Path, options: ReadOptions, report: AnnotationReport) -> Annotate
             image.split = split
         parts.append(part)
         roots.append(root)
-    _name_from_one_folder(path, parts, roots)
+    name_from_one_folder(path, parts, roots)
     classes = list(options.classes) if options.classes is not None else _united(parts, report)
-    images = _unique(parts, report)
+    images = unique_images(parts, report)
     return AnnotatedDataset(
         os.fspath(path), "coco", classes, images, _united_extra(parts, list(files.values()))
     )
-
-
-def _split(path: Path, folder: Path) -> str:
-    if path.parent not in (folder, folder / "annotations"):
-        return path.parent.name
-    name = path.stem.removesuffix(".coco").strip("_").removeprefix("instances_")
-    return "" if name.lower() in _PLAIN else name
-
-
-def _name_from_one_folder(path: Path, parts: Sequence[AnnotatedDataset], roots: Sequence[Path]) -> None:
-    absolute = [os.path.abspath(root) for root in roots]
-    if len(set(absolute)) == 1:
-        return
-    base = os.path.abspath(path)
-    if not all(Path(root).is_relative_to(base) for root in absolute):
-        base = os.path.commonpath(absolute)
-    for part, root in zip(parts, absolute, strict=True):
-        below = Path(os.path.relpath(root, base))
-        for image in part.images:
-            image.name = (below / image.name).as_posix()
 
 
 def _united(parts: Sequence[AnnotatedDataset], report: AnnotationReport) -> list[str]:
@@ -141,30 +117,6 @@ def _united(parts: Sequence[AnnotatedDataset], report: AnnotationReport) -> list
 
 def _ids(part: AnnotatedDataset) -> dict[str, int]:
     return dict(zip(part.classes, part.extra["category_ids"], strict=True))
-
-
-def _unique(parts: Sequence[AnnotatedDataset], report: AnnotationReport) -> list[AnnotatedImage]:
-    """The images of all parts; entries of one picture in one file are joined."""
-    found: dict[str, tuple[AnnotatedImage, str]] = {}
-    for part in parts:
-        for image in part.images:
-            first, source = found.setdefault(image.name, (image, part.source))
-            if first is image:
-                continue
-            if source != part.source:
-                raise DataError(
-                    f"The image {image.name} is listed in {source} and {part.source}; name one of them."
-                )
-            if (first.height, first.width) != (image.height, image.width):
-                raise DataError(
-                    f"The image {image.name} is listed twice in {source}, with two sizes; "
-                    "remove one of the entries."
-                )
-            first.annotations += image.annotations
-            report.add(
-                "changed", "the picture is listed twice; its entries are joined", f"{source}, {image.name}"
-            )
-    return [image for image, _ in found.values()]
 
 
 def _united_extra(parts: Sequence[AnnotatedDataset], splits: Sequence[str]) -> dict[str, Any]:

@@ -36,8 +36,13 @@ def json_opening(path: str | os.PathLike[str], limit: int = _READ) -> dict[str, 
     return _keys(text) if text.lstrip()[:1] == "{" else {}
 
 
-def json_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return a folder's JSON files by name; none where there are so many that each is of one picture."""
+def json_files(folder: str | os.PathLike[str], suffixes: tuple[str, ...] = (".json",)) -> list[Path]:
+    """Return a folder's JSON files by name; none where there are so many that each is of one picture.
+
+    Args:
+        folder: is not gone into.
+        suffixes: in lower case.
+    """
     found: list[Path] = []
     try:
         with os.scandir(folder) as entries:

@@ -124,7 +124,7 @@ def test_damage_via(file: str, images: int, count: Any) -> None:
 
 
 def test_via_attributes_file_is_refused() -> None:
-    with pytest.raises(DataError, match="is no VIA 2 file"):
+    with pytest.raises(DataError, match="is no VIA file"):
         load_via(DATA / "damage-via/train/car-damage-train_attributes.json")
 
 

@@ -86,7 +86,7 @@ def test_class_not_in_the_list(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_via(path, classes=["dent"])
     assert str(caught.value) == (
-        f"{path}, a.jpg, region 0 ('dnt'): its class is not among the classes; did you mean dent?"
+        f"{path}, a.jpg, region 0 ('dnt'): the label is not among the classes; did you mean dent?"
     )
 
 
@@ -103,4 +103,4 @@ def test_no_via_file(tmp_path: Path, content: Any) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(DataError) as caught:
         load_via(path)
-    assert str(caught.value) == f"{path} is no VIA 2 file: it has no images with 'filename' and 'regions'."
+    assert str(caught.value) == f"{path} is no VIA file: it has no images with 'filename' and 'regions'."
