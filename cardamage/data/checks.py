@@ -16,12 +16,13 @@ from .annotation_report import AnnotationReport
 from .image_checks import check_images, size_mismatch
 from .run_lengths import run_lengths
 
-__all__ = ["RawAnnotation", "check_annotation", "check_images", "checked_rle", "size_mismatch"]
+__all__ = ["RawAnnotation", "check_annotation", "check_images", "checked_rle", "clipped_box", "size_mismatch"]
 
 # Reaching past the edge by no more than this is rounding, and not worth a word.
 _EDGE_SLACK = 1.0
 # Outlines below this area may cover no pixel at all, so they are drawn to see.
 _SURE_AREA = 4.0
+_PART = "a part of its outline is left out"
 # Crossings are looked for up to this many points: the work grows with the square.
 _MOST_POINTS = 2000
 
@@ -78,7 +79,7 @@ def check_annotation(
             report.add("dropped", "its outline has no area", raw.place)
             return None
         x, y, w, h = (float(v) for v in mask_util.toBbox(rle))
-        box = _clipped_box(raw.bbox, height, width) or [x, y, x + w, y + h]
+        box = clipped_box(raw.bbox, height, width) or [x, y, x + w, y + h]
         return {"bbox": box, "segmentation": rle, **head}
     if raw.polygons is None:
         given = _boxed(raw, height, width, report)
@@ -88,7 +89,7 @@ def check_annotation(
         return None
     corners = np.concatenate(polygons)
     around = [*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()]
-    box = _clipped_box(raw.bbox, height, width) or around
+    box = clipped_box(raw.bbox, height, width) or around
     return {"bbox": box, "segmentation": [outlines.flat(p) for p in polygons], **head}
 
 
@@ -97,25 +98,26 @@ def _checked_polygons(
 ) -> list[np.ndarray]:
     """The usable parts of an outline; the annotation is reported as dropped only if none is left."""
     kept: list[np.ndarray] = []
-    refused: tuple[str, str | None] = ("its outline has no points", None)
+    refused: list[tuple[str, str | None]] = []
     notes: list[tuple[str, str, str | None]] = []
     for numbers in raw.polygons or []:
         try:
             points = outlines.as_points(numbers)
         except (ValueError, TypeError):
-            refused = ("its outline is not a list of x, y numbers", None)
+            refused.append(("its outline is not a list of x, y numbers", None))
             continue
         if len(points) < 3:
-            refused = _few_points(len(points))
+            refused.append(_few_points(len(points)))
             continue
         crossing = len(points) <= _MOST_POINTS and outlines.crosses_itself(points)
         inside, excess = _clipped(points, height, width)
         if not crossing and not _covers(points):
-            refused = ("its outline has no area", None)
+            refused.append(("its outline has no area", None))
         elif len(inside) < 3 or (not crossing and outlines.area(inside) <= 0):
-            refused = ("it lies outside the image", f"it lies outside the image of {width}x{height}")
+            outside = "it lies outside the image"
+            refused.append((outside, f"{outside} of {width}x{height}"))
         elif not _draws(inside, height, width):
-            refused = ("its outline has no area", None)
+            refused.append(("its outline has no area", None))
         else:
             kept.append(inside)
             if crossing:
@@ -123,8 +125,11 @@ def _checked_polygons(
             if excess > _EDGE_SLACK:
                 notes.append(("clipped", "it reaches past the edge of the image", _past_edge(excess)))
     if not kept:
-        report.add("dropped", refused[0], raw.place, refused[1])
+        reason, detail = refused[-1] if refused else ("its outline has no points", None)
+        report.add("dropped", reason, raw.place, detail)
         return []
+    for reason, detail in dict.fromkeys(refused):
+        notes.append(("changed", _PART, f"{_PART}: {detail or reason}"))
     for verdict, reason, detail in dict.fromkeys(notes):
         report.add(verdict, reason, raw.place, detail)
     return kept
@@ -212,8 +217,14 @@ def _refuse_runs(place: str, covered: int | None, pixels: int) -> NoReturn:
     )
 
 
-def _clipped_box(box: Sequence[float] | None, height: int, width: int) -> list[float] | None:
-    """A given box within the image, or None where there is none that can be used."""
+def clipped_box(box: Sequence[float] | None, height: int, width: int) -> list[float] | None:
+    """Return a given box within the image, or None where there is none that can be used.
+
+    Args:
+        box: x0, y0, x1, y1, or None.
+        height: of the image.
+        width: of the image.
+    """
     if box is None or len(box) != 4 or not np.isfinite(np.asarray(box, dtype=np.float64)).all():
         return None
     x0, y0, x1, y1 = (float(v) for v in box)
@@ -224,7 +235,7 @@ def _clipped_box(box: Sequence[float] | None, height: int, width: int) -> list[f
 
 def _boxed(raw: RawAnnotation, height: int, width: int, report: AnnotationReport) -> list[float] | None:
     """The box of an annotation without outline."""
-    box = _clipped_box(raw.bbox, height, width)
+    box = clipped_box(raw.bbox, height, width)
     if box is not None and raw.bbox is not None:
         excess = max(abs(a - b) for a, b in zip(box, raw.bbox, strict=True))
         if excess > _EDGE_SLACK:

@@ -15,6 +15,7 @@ __all__ = [
     "as_points",
     "circle",
     "clip",
+    "cross_themselves",
     "crosses_itself",
     "ellipse",
     "flat",
@@ -61,19 +62,25 @@ def area(points: np.ndarray) -> float:
 
 def crosses_itself(points: np.ndarray) -> bool:
     """Tell whether two edges of a closed polygon cross at an inner point of both; touching does not count."""
-    n = len(points)
-    if n < 4:
-        return False
-    start, end = points, np.roll(points, -1, axis=0)
-    direction = end - start
+    return len(points) >= 4 and bool(cross_themselves(points[None])[0])
 
-    def side(of: np.ndarray) -> np.ndarray:
-        """Sign of the side of edge i on which point j lies."""
-        to = of[None, :, :] - start[:, None, :]
-        return np.sign(direction[:, None, 0] * to[..., 1] - direction[:, None, 1] * to[..., 0])
 
-    apart = side(start) * side(end) < 0
-    return bool((apart & apart.T).any())
+def cross_themselves(polygons: np.ndarray) -> np.ndarray:
+    """Do as :func:`crosses_itself` for several polygons of as many points each.
+
+    Args:
+        polygons: of shape (polygons, points, 2).
+
+    Returns:
+        bool of shape (polygons,).
+    """
+    edges = np.roll(polygons, -1, axis=1) - polygons
+    # Sign of the side of edge i on which point j lies; an edge's end is the next one's start.
+    to = polygons[:, None, :, :] - polygons[:, :, None, :]
+    side = np.sign(edges[:, :, None, 0] * to[..., 1] - edges[:, :, None, 1] * to[..., 0])
+    apart = side * np.roll(side, -1, axis=2) < 0
+    crossing: np.ndarray = (apart & apart.transpose(0, 2, 1)).any(axis=(1, 2))
+    return crossing
 
 
 def clip(points: np.ndarray, width: float, height: float) -> np.ndarray:

@@ -3,79 +3,140 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import cv2
 import numpy as np
 
 from ...errors import DataError
-from ..image_io import decode_image, embedded_in, image_size, read_bytes
+from ..image_io import decode_image, image_size, read_bytes
 from .coco_values import as_number
+from .labelme_folder import Listings
+from .labelme_json import LabelmeJson
 
-__all__ = ["find_picture", "picture_size"]
+__all__ = ["PictureFinder", "picture_size"]
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+_ENDS = tuple(spelled for suffix in _SUFFIXES for spelled in (suffix, suffix.upper()))
 _THUMB = 32
 # Mean difference of two grey thumbnails, in levels of 255. Saving one photo again stays far below it, two
 # photographs of cars differ by far more.
 _SAME_PHOTO = 12.0
 
 
-def find_picture(json_path: Path, content: dict[str, Any], root: Path) -> tuple[Path, bool]:
-    """Find the picture of a Labelme JSON.
+class PictureFinder:
+    """Finds the pictures of a dataset's Labelme files.
 
     Args:
-        json_path: the JSON.
-        content: what it holds.
         root: the dataset's folder. A picture may lie in it or beside it (``../images``), not farther away.
-
-    Returns:
-        The picture's path, and whether it must be read from the JSON; the path is the JSON's own then.
-        A picture that is nowhere is returned as the path where it should be.
+        image_root: another folder that holds pictures, with those below it; it is looked at first.
     """
-    named = _named(json_path, content)
-    beside = next((p for p in _candidates(json_path, named, root) if p.is_file()), None)
-    if not content.get("imageData"):
-        return (beside or json_path.parent / (named.name or json_path.stem), False)
-    if beside is not None and _same_photo(beside, json_path, content):
-        return beside, False
-    return json_path, True
+
+    def __init__(self, root: str, image_root: str | None = None) -> None:
+        self._allowed = os.path.dirname(os.path.abspath(root))
+        self._image_root = image_root
+        self._listings = Listings()
+        self._places: dict[tuple[str, str], list[tuple[str, frozenset[str]]]] = {}
+        self._stems: dict[str, list[tuple[str, frozenset[str]]]] = {}
+
+    def find(self, json_path: str, file: LabelmeJson, beside: str | None) -> tuple[str, bool]:
+        """Choose between the picture beside a Labelme file and the one embedded in it.
+
+        Args:
+            json_path: the file.
+            file: what it holds.
+            beside: as :meth:`beside` gives it.
+
+        Returns:
+            The picture's path, and whether it must be read from the JSON; the path is the JSON's own then.
+            A picture that is nowhere is returned as the path where it should be.
+        """
+        if not file.embedded:
+            return beside or self._expected(json_path, file.content.get("imagePath")), False
+        if beside is not None and _same_photo(beside, json_path, file):
+            return beside, False
+        return json_path, True
+
+    def beside(self, json_path: str, image_path: Any) -> str | None:
+        """Return the picture file that `image_path` names, or one with the JSON's name, or None."""
+        folder, json_name = os.path.split(json_path)
+        stem = json_name[:-5]
+        below, name = _named(image_path or stem)
+        places = self._places.get((folder, below))
+        if places is None:
+            places = self._places[folder, below] = self._named_places(folder, below)
+        for place, names in places:
+            if name in names:
+                return os.path.join(place, name)
+        return self._of_same_stem(folder, stem)
+
+    def _of_same_stem(self, folder: str, stem: str) -> str | None:
+        places = self._stems.get(folder)
+        if places is None:
+            own = [] if self._image_root is None else [(self._image_root, self._image_root)]
+            places = self._stems[folder] = self._listed([*own, (folder, self._allowed)])
+        for place, names in places:
+            for end in _ENDS:
+                if stem + end in names:
+                    return os.path.join(place, stem + end)
+        return None
+
+    def _named_places(self, folder: str, below: str) -> list[tuple[str, frozenset[str]]]:
+        spelled = os.path.join(folder, below) if below else folder
+        places = [(spelled, self._allowed), (folder, self._allowed)]
+        root = self._image_root
+        if root is not None:
+            inner = os.path.join(root, below) if below else root
+            places = [(inner, root), (root, root), (spelled, root), *places]
+        return self._listed(places)
+
+    def _listed(self, places: list[tuple[str, str]]) -> list[tuple[str, frozenset[str]]]:
+        """Places with their files, without those that are not within the folder beside them."""
+        within = dict.fromkeys(place for place, allowed in places if _is_within(place, allowed))
+        return [(place, self._listings.names(place)) for place in within]
+
+    def _expected(self, json_path: str, image_path: Any) -> str:
+        folder, json_name = os.path.split(json_path)
+        return os.path.join(folder, _named(image_path or json_name[:-5])[1] or json_name[:-5])
 
 
-def picture_size(json_path: Path, content: dict[str, Any], picture: Path) -> tuple[int, int]:
+def picture_size(json_path: str, content: dict[str, Any], picture: str) -> tuple[int, int]:
     """Return height and width as the JSON says, or as the picture has where it doesn't say.
 
     Raises:
         DataError: where neither tells.
     """
-    height, width = as_number(content.get("imageHeight")), as_number(content.get("imageWidth"))
+    height, width = content.get("imageHeight"), content.get("imageWidth")
+    if type(height) is not int or type(width) is not int:
+        height, width = as_number(height), as_number(width)
     if height is not None and width is not None and height >= 1 and width >= 1:
         return int(height), int(width)
-    if not picture.is_file():
+    if not os.path.isfile(picture):
         raise DataError(
             f"{json_path} doesn't say the size of its picture, and the image {picture} does not exist."
         )
     return image_size(picture)
 
 
-def _named(json_path: Path, content: dict[str, Any]) -> PurePosixPath:
-    """``imagePath`` with either kind of separator; a drive or a root is taken off."""
-    text = content.get("imagePath") or json_path.stem
-    windows = PureWindowsPath(str(text))
-    return PurePosixPath(*windows.parts[1:]) if windows.anchor else PurePosixPath(windows.as_posix())
+def _named(image_path: Any) -> tuple[str, str]:
+    """Folder and name of ``imagePath`` with either kind of separator; a drive or a root is taken off."""
+    text = image_path if isinstance(image_path, str) else str(image_path)
+    if "/" not in text and "\\" not in text and ":" not in text and text not in ("", ".", ".."):
+        return "", text
+    windows = PureWindowsPath(text)
+    path = PurePosixPath(*windows.parts[1:]) if windows.anchor else PurePosixPath(windows.as_posix())
+    return ("" if str(path.parent) == "." else str(path.parent)), path.name
 
 
-def _candidates(json_path: Path, named: PurePosixPath, root: Path) -> list[Path]:
-    folder, allowed = json_path.parent, Path(os.path.abspath(root)).parent
-    paths = [folder / named, folder / named.name]
-    paths += [folder / f"{json_path.stem}{suffix}" for end in _SUFFIXES for suffix in (end, end.upper())]
-    return [path for path in paths if Path(os.path.abspath(path)).is_relative_to(allowed)]
+def _is_within(path: str, folder: str) -> bool:
+    place, around = os.path.abspath(path), os.path.abspath(folder)
+    return place == around or place.startswith(os.path.join(around, ""))
 
 
-def _same_photo(picture: Path, json_path: Path, content: dict[str, Any]) -> bool:
+def _same_photo(picture: str, json_path: str, file: LabelmeJson) -> bool:
     try:
-        embedded = embedded_in(content, str(json_path))
+        embedded = file.decoded(json_path)
         stored = read_bytes(picture)
         return stored == embedded or _alike(decode_image(stored, "L"), decode_image(embedded, "L"))
     except DataError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,111 +15,133 @@ import numpy as np
 import pycocotools.mask as mask_util
 
 from .. import outlines
-from ..checks import RawAnnotation
+from ..image_decoding import read_header
 
-__all__ = ["Outline", "merged", "shape_outline"]
+__all__ = ["Outline", "mask_counts", "shape_outline", "united"]
+
+# Patches of more pixels than any camera takes are not decoded.
+_MOST_PIXELS = 1 << 28
 
 
-@dataclass
+@dataclass(slots=True)
 class Outline:
     """A shape's outline, or why it has none.
 
     Attributes:
-        place: file and shape, for messages.
         polygons: point arrays, for all types but masks.
         rle: for masks.
         refused: why the shape can't be an object; None where it can.
+        cut: whether some of a mask lies past the edge of the image.
     """
 
-    place: str
     polygons: list[Any] | None = None
     rle: dict[str, Any] | None = None
     refused: str | None = None
-
-    def raw(self) -> RawAnnotation:
-        """Return the outline as an annotation to be checked."""
-        return RawAnnotation(self.place, polygons=self.polygons, rle=self.rle)
+    cut: bool = False
 
 
-def shape_outline(shape: dict[str, Any], size: tuple[int, int], line_width: float, place: str) -> Outline:
+def shape_outline(shape: dict[str, Any], size: tuple[int, int], line_width: float) -> Outline:
     """Turn a Labelme shape into an outline.
 
     Args:
         shape: as stored.
         size: height and width of the image.
         line_width: of lines and line strips, in pixels.
-        place: file and shape, for messages.
 
     Returns:
         The outline; `refused` is set for types without area and for shapes that can't be read.
     """
     kind = shape.get("shape_type") or "polygon"
-    points = _points(shape)
+    points = _points(shape.get("points"))
     if points is None:
-        return Outline(place, refused="its points are not x, y numbers")
+        return Outline(refused="its points are not x, y numbers")
+    if kind in ("polygon", "oriented_rectangle") or (kind == "rectangle" and len(points) != 2):
+        return Outline([points])
+    if kind == "rectangle":
+        return Outline([outlines.rectangle(*points)])
     if kind == "mask":
-        return _mask(shape, points, size, place)
+        return _mask(shape, points, size)
     if kind == "circle":
         if len(points) != 2:
-            return Outline(place, refused="its circle needs a center and a point on the rim")
+            return Outline(refused="its circle needs a center and a point on the rim")
         radius = float(np.hypot(*(points[1] - points[0])))
         if radius > max(1e4, 10 * max(size)):
-            return Outline(place, refused="its circle is far larger than the image")
-        return Outline(place, [outlines.circle(points[0], radius)])
+            return Outline(refused="its circle is far larger than the image")
+        return Outline([outlines.circle(points[0], radius)])
     if kind in ("linestrip", "line"):
-        return Outline(place, list(outlines.stroke(points, line_width)))
-    if kind == "rectangle" and len(points) == 2:
-        return Outline(place, [outlines.rectangle(*points)])
-    if kind in ("polygon", "rectangle", "oriented_rectangle"):
-        return Outline(place, [points])
-    return Outline(place, refused=f"its type {kind!r} has no area")
+        return Outline(list(outlines.stroke(points, line_width)))
+    return Outline(refused=f"its type {kind!r} has no area")
 
 
-def merged(annotations: Sequence[dict[str, Any]], size: tuple[int, int]) -> dict[str, Any]:
-    """Make one annotation of the parts of an object: polygons stay polygons unless a part is a mask."""
-    if len(annotations) == 1:
-        return annotations[0]
-    segments = [annotation["segmentation"] for annotation in annotations]
-    whole: Any
-    if all(isinstance(segment, list) for segment in segments):
-        whole = [polygon for segment in segments for polygon in segment]
-    else:
-        rles = [
-            mask_util.merge(mask_util.frPyObjects(s, *size)) if isinstance(s, list) else s for s in segments
-        ]
-        whole = _text_counts(mask_util.merge(rles))
-    boxes = np.array([annotation["bbox"] for annotation in annotations])
-    box = [*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist()]
-    return {**annotations[0], "bbox": box, "segmentation": whole}
+def united(parts: Sequence[list[Any] | dict[str, Any]], size: tuple[int, int]) -> dict[str, Any]:
+    """Draw several outlines as one mask.
+
+    Args:
+        parts: flat COCO polygons within the image, or compressed masks.
+        size: height and width of the image.
+    """
+    rles = [
+        mask_util.merge(mask_util.frPyObjects(part, *size)) if isinstance(part, list) else part
+        for part in parts
+    ]
+    return _text_counts(mask_util.merge(rles))
 
 
-def _points(shape: dict[str, Any]) -> np.ndarray | None:
+def mask_counts(patch: np.ndarray, left: int, top: int, size: tuple[int, int]) -> dict[str, Any]:
+    """Encode a patch within an image without drawing the whole image.
+
+    Args:
+        patch: bool of shape (rows, columns), all of it inside the image.
+        left: column of the image at which it begins.
+        top: row of the image at which it begins.
+        size: height and width of the image.
+
+    Returns:
+        COCO's compressed run-length mask.
+    """
+    columns, rows = np.nonzero(patch.T)
+    places = (columns.astype(np.int64) + left) * size[0] + rows + top
+    breaks = np.flatnonzero(np.diff(places) != 1)
+    starts = places[np.concatenate([[0], breaks + 1])] if len(places) else places
+    ends = places[np.concatenate([breaks, [-1]])] + 1 if len(places) else places
+    edges = np.stack([starts, ends], axis=1).reshape(-1)
+    runs = np.diff(np.concatenate([[0], edges, [size[0] * size[1]]]))
+    return _text_counts(mask_util.frPyObjects({"size": list(size), "counts": runs.tolist()}, *size))
+
+
+def _points(stored: Any) -> np.ndarray | None:
     try:
-        points = np.asarray(shape.get("points", []), dtype=np.float64).reshape(-1, 2)
-    except (ValueError, TypeError):
+        points = np.array([] if stored is None else stored, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != 2:
+            points = points.reshape(-1, 2)
+    except (ValueError, TypeError, OverflowError):
         return None
-    return points if np.isfinite(points).all() else None
+    return points if math.isfinite(float(points.sum())) or np.isfinite(points).all() else None
 
 
-def _mask(shape: dict[str, Any], points: np.ndarray, size: tuple[int, int], place: str) -> Outline:
+def _mask(shape: dict[str, Any], points: np.ndarray, size: tuple[int, int]) -> Outline:
     """A mask is a small PNG whose first pixel lies at the first point; what is past the edge is cut off."""
     patch = _decoded(shape.get("mask"))
-    if patch is None or len(points) == 0:
-        return Outline(place, refused="its mask can't be decoded")
-    full = np.zeros(size, dtype=np.uint8, order="F")
+    if patch is None or len(points) == 0 or size[0] * size[1] >= 1 << 32:
+        return Outline(refused="its mask can't be decoded")
     x, y = (int(v) for v in np.floor(points.min(axis=0)))
     top, left = max(y, 0), max(x, 0)
     part = patch[top - y :, left - x :][: max(0, size[0] - top), : max(0, size[1] - left)]
-    full[top : top + part.shape[0], left : left + part.shape[1]] = part
-    return Outline(place, rle=_text_counts(mask_util.encode(full)))
+    cut = part.size < patch.size and int(part.sum()) < int(patch.sum())
+    if part.size == 0:
+        top = left = 0
+    return Outline(rle=mask_counts(part, left, top, size), cut=cut)
 
 
 def _decoded(text: Any) -> np.ndarray | None:
     if not isinstance(text, str) or not text:
         return None
     try:
-        data = np.frombuffer(base64.b64decode(text), np.uint8)
-        patch = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+        data = base64.b64decode(text)
+        header = read_header(io.BytesIO(data)) if data else None
+        if header is None or header.height * header.width > _MOST_PIXELS:
+            return None
+        patch = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except (binascii.Error, ValueError, cv2.error):
         return None
     if patch is None:
