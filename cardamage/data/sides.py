@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,8 @@ def mark_sides(annotations: Iterable[dict[str, Any]], indices: Sequence[int]) ->
     """
     for annotation in annotations:
         category = annotation.get("category_id")
-        other = indices[category] if isinstance(category, int) and 0 <= category < len(indices) else category
+        known = isinstance(category, Integral) and 0 <= int(category) < len(indices)
+        other = indices[int(category)] if known else category
         if other == category:
             annotation.pop(_KEY, None)
         else:

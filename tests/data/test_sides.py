@@ -217,6 +217,12 @@ def test_pairs_by_metadata(cfg: CfgNode, record: dict[str, Any]) -> None:
     assert classes_of(DatasetMapper(cfg, True, augmentations=[H])(record)) == [1, 0, 2]
 
 
+def test_class_ids_of_numpy(cfg: CfgNode, record: dict[str, Any]) -> None:
+    for one in record["annotations"]:
+        one["category_id"] = np.int64(one["category_id"])
+    assert classes_of(DatasetMapper(cfg, True, augmentations=[H])(record)) == [2, 0, 1]
+
+
 def test_exact_is_detectron2s_plain_flip(cfg: CfgNode, record: dict[str, Any]) -> None:
     make_exact(cfg)
     assert classes_of(DatasetMapper(cfg, True, augmentations=[H])(record)) == [1, 0, 2]
