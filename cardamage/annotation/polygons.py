@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -130,15 +131,14 @@ def _distance(ring: np.ndarray, points: np.ndarray) -> float:
         ring: an outline.
         points: those of its points that were kept, in the ring's order.
     """
+    # Twice around, as the points may begin anywhere in the ring; and on to the first of them again.
+    around = np.concatenate([ring, ring, ring[:1]])
+    wanted = [*points.tolist(), points[0].tolist()]
     kept: list[int] = []
-    for number, point in enumerate(ring.tolist()):
-        if len(kept) < len(points) and point == points[len(kept)].tolist():
+    for number, point in enumerate(around.tolist()):
+        if len(kept) < len(wanted) and point == wanted[len(kept)]:
             kept.append(number)
-    ring = np.roll(ring, -kept[0], axis=0)
-    ends = [number - kept[0] for number in kept]
-    closed = np.concatenate([ring, ring[:1]])
-    pieces = zip(ends, [*ends[1:], len(ring)], strict=True)
-    return max(_from_line(closed[first : last + 1]) for first, last in pieces)
+    return max(_from_line(around[first : last + 1]) for first, last in pairwise(kept))
 
 
 def _from_line(piece: np.ndarray) -> float:

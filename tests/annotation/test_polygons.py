@@ -141,6 +141,21 @@ def test_small_holes_are_filled_and_large_ones_kept() -> None:
     assert (drawn(traced.polygons, mask.shape) == wanted).all()
 
 
+@pytest.mark.parametrize("tolerance", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("seed", range(6))
+def test_outlines_with_holes_stay_within_the_tolerance(seed: int, tolerance: float) -> None:
+    x, y, r, s = np.random.default_rng(seed).uniform((30, 30, 22, 8), (50, 50, 28, 12))
+    mask = np.zeros((80, 80), np.uint8)
+    cv2.ellipse(mask, (int(x), int(y)), (int(r), int(r) - 4), seed * 20, 0, 360, 1, -1)
+    cv2.ellipse(mask, (int(x) + 3, int(y) - 2), (int(s), int(s) - 2), seed * 50, 0, 360, 0, -1)
+    traced = trace(encoded(mask), tolerance)
+    assert len(traced.polygons) == 1
+    assert _has_bridge(traced.polygons[0])
+    assert 0 < traced.fit.distance <= tolerance
+    assert farthest(edge_samples(mask), line_samples(traced.polygons)) <= traced.fit.distance + 0.15
+    assert traced.fit.iou > 0.9
+
+
 def test_a_hole_open_at_a_corner_of_the_picture_is_no_hole() -> None:
     mask = np.ones((20, 20), np.uint8)
     mask[:3, :3] = 0
