@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+import yaml
+
 from ..errors import ConfigValueError
 
 __all__ = ["coerce", "decode"]
@@ -88,6 +90,12 @@ def _switch(value: Any, key: str, where: str) -> Any:
 
 def _paired(value: Any, key: str, where: str) -> Any:
     decoded = decode(value)
+    if isinstance(decoded, str):
+        # On a command line names may stand without quotes, as in a file.
+        try:
+            decoded = yaml.safe_load(decoded)
+        except (yaml.YAMLError, RecursionError):
+            decoded = None
     if decoded in ("auto", "none"):
         return decoded
     if isinstance(decoded, (list, tuple)) and all(_is_pair(pair) for pair in decoded):

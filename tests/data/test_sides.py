@@ -200,13 +200,13 @@ def test_twice_is_once_there_and_back(record: dict[str, Any], cfg: CfgNode) -> N
     [
         ("none", [1, 0, 2]),
         ("[[hood, left_door]]", [0, 1, 2]),
+        ("[['hood', 'left_door']]", [0, 1, 2]),
         ([["right_door", "left_door"]], [2, 0, 1]),
         ([], [1, 0, 2]),
     ],
 )
 def test_pairs_by_config(cfg: CfgNode, record: dict[str, Any], setting: Any, wanted: list[int]) -> None:
-    value = [["hood", "left_door"]] if setting == "[[hood, left_door]]" else setting
-    cfg.merge_from_list(["INPUT.FLIP_CLASS_PAIRS", value])
+    cfg.merge_from_list(["INPUT.FLIP_CLASS_PAIRS", setting])
     assert classes_of(DatasetMapper(cfg, True, augmentations=[H])(record)) == wanted
 
 
@@ -228,7 +228,9 @@ def test_exact_is_detectron2s_plain_flip(cfg: CfgNode, record: dict[str, Any]) -
     assert classes_of(DatasetMapper(cfg, True, augmentations=[H])(record)) == [1, 0, 2]
 
 
-@pytest.mark.parametrize("setting", ["sometimes", [["a"]], ["ab"], 3, [["a", "b", "c"]], True])
+@pytest.mark.parametrize(
+    "setting", ["sometimes", "[[hood, left_door", [["a"]], ["ab"], 3, [["a", "b", "c"]], True]
+)
 def test_a_setting_that_is_none(cfg: CfgNode, setting: Any) -> None:
     with pytest.raises(
         ConfigValueError, match='INPUT.FLIP_CLASS_PAIRS is .* but "auto", "none" or a list of pairs'
