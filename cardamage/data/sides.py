@@ -86,8 +86,9 @@ def mark_sides(annotations: Iterable[dict[str, Any]], indices: Sequence[int]) ->
     """
     for annotation in annotations:
         category = annotation.get("category_id")
-        known = isinstance(category, Integral) and 0 <= int(category) < len(indices)
-        other = indices[int(category)] if known else category
+        other = category
+        if isinstance(category, Integral) and 0 <= int(category) < len(indices):
+            other = indices[int(category)]
         if other == category:
             annotation.pop(_KEY, None)
         else:
