@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from cardamage.data.formats.labelme_writing import labelme_text
 from cardamage.engine.prediction_records import Predictor, batched, describe_instances, keep_above
 from cardamage.errors import ConfigValueError, TrainingError
 from cardamage.utils.files import atomic_write, describe_write_error
@@ -20,7 +20,7 @@ from cardamage.utils.files import atomic_write, describe_write_error
 from .marks import State, marked, state_of
 from .photos import labelme_file_of, read_photos
 from .polygons import Fit, trace
-from .shapes import labelme_content, shapes_of
+from .shapes import detected_content
 
 __all__ = ["PrelabelReport", "PrelabelSettings", "prelabel_files"]
 
@@ -176,16 +176,16 @@ def _write(
             if state is State.OURS:
                 target.unlink()
             return
-        shapes = shapes_of(found, [outline.polygons for outline in traced])
+        polygons = [outline.polygons for outline in traced]
         content = marked(
-            labelme_content(shapes, _relative(photo, target), size),
+            detected_content(found, polygons, _relative(photo, target), size),
             model=settings.model,
             date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             threshold=settings.threshold,
             tolerance=settings.tolerance,
         )
         with atomic_write(os.path.realpath(target)) as stream:
-            json.dump(content, stream, indent=2)
+            stream.write(labelme_text(content))
     except OSError as error:
         raise TrainingError(describe_write_error(target.parent, error, "--output")) from error
     report.written.append(target)

@@ -27,7 +27,7 @@ from .losses import tell_fields
 from .pictures import FreeNames, PicturePlacer, real_name
 from .registry import WriteOptions, Written
 
-__all__ = ["write_labelme"]
+__all__ = ["labelme_content", "labelme_text", "write_labelme"]
 
 _VERSION = "5.5.0"
 LABELS = "labels.txt"
@@ -68,6 +68,46 @@ def write_labelme(
     return Written(list(dict.fromkeys(parts.values())), named)
 
 
+def labelme_content(
+    image: AnnotatedImage,
+    picture: str,
+    size: tuple[int | None, int | None],
+    data: bytes | None,
+    losses: AnnotationReport,
+) -> dict[str, Any]:
+    """Return what a Labelme file holds.
+
+    Args:
+        image: the objects, and further fields of the file.
+        picture: its path from the file's folder, with forward slashes.
+        size: height and width, upright.
+        data: the picture's bytes, to embed; None leaves it beside.
+        losses: is told what Labelme has no place for.
+    """
+    return {
+        "version": _VERSION,
+        "flags": as_flags(image.extra.get("flags"), image.name, losses),
+        "shapes": shapes_of(image, losses),
+        "imagePath": picture,
+        "imageData": None if data is None else base64.b64encode(data).decode("ascii"),
+        "imageHeight": size[0],
+        "imageWidth": size[1],
+        **top_fields(image, losses),
+    }
+
+
+def labelme_text(content: Mapping[str, Any]) -> str:
+    """Return JSON with a line for each field and shape; ASCII, as some read with the system's encoding."""
+    lines = []
+    for key, value in content.items():
+        if key == "shapes" and value:
+            text = "[\n    " + ",\n    ".join(json.dumps(shape) for shape in value) + "\n  ]"
+        else:
+            text = json.dumps(value)
+        lines.append(f"  {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
 class _Writer:
     def __init__(self, folder: Path, options: WriteOptions, losses: AnnotationReport) -> None:
         self._folder = folder
@@ -95,18 +135,9 @@ class _Writer:
         path = (self._folder / image.name).with_suffix(".json")
         if path.exists():
             raise DataError(f"{path} is there already, and may be someone's work; name a new folder.")
-        content = {
-            "version": _VERSION,
-            "flags": as_flags(image.extra.get("flags"), image.name, self._losses),
-            "shapes": shapes_of(image, self._losses),
-            "imagePath": _relative(image.source, path.parent),
-            "imageData": None if data is None else base64.b64encode(data).decode("ascii"),
-            "imageHeight": size[0],
-            "imageWidth": size[1],
-            **top_fields(image, self._losses),
-        }
+        content = labelme_content(image, _relative(image.source, path.parent), size, data, self._losses)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _put(path, _as_text(content))
+        _put(path, labelme_text(content))
 
     def _size(self, image: AnnotatedImage) -> tuple[int | None, int | None]:
         """The size to write: Labelme doesn't open a file that gives its picture another one."""
@@ -140,18 +171,6 @@ def _relative(picture: str, folder: Path) -> str:
     except ValueError:
         # On another drive.
         return Path(picture).as_posix()
-
-
-def _as_text(content: Mapping[str, Any]) -> str:
-    """JSON with a line for each field and shape; ASCII, as some versions read with the system's encoding."""
-    lines = []
-    for key, value in content.items():
-        if key == "shapes" and value:
-            text = "[\n    " + ",\n    ".join(json.dumps(shape) for shape in value) + "\n  ]"
-        else:
-            text = json.dumps(value)
-        lines.append(f"  {json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _put(path: Path, text: str) -> None:
