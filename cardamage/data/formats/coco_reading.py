@@ -22,8 +22,8 @@ _STANDARD = frozenset(
 )
 _STANDARD_IMAGE = frozenset({"file_name", "height", "width"})
 _LISTS = ("images", "categories", "annotations")
-# Beyond these, masks take more memory than there is; the largest photographs have a tenth of it.
-_MOST_PIXELS = 1 << 30
+# No camera takes more; a file of a few bytes can claim more than memory holds masks of.
+_MOST_PIXELS = 1 << 28
 
 
 def read_coco_annotations(

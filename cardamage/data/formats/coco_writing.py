@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shutil
@@ -178,7 +177,7 @@ def _given_box(corners: Any) -> list[float] | None:
         return None
     x0, y0, x1, y1 = (float(v) for v in corners)
     box = [x0, y0, round(x1 - x0, _DECIMALS), round(y1 - y0, _DECIMALS)]
-    return box if all(map(math.isfinite, box)) else None
+    return box if all(abs(v) <= _FARTHEST for v in box) else None
 
 
 def _parts(raw: RawAnnotation, boxed: bool, losses: AnnotationReport) -> list[list[float]]:

@@ -13,6 +13,9 @@ from ...utils.files import local_path
 
 __all__ = ["natural_key", "read_json", "read_text"]
 
+# Read, JSON takes several times its size; the largest of the public datasets has 1.1 GiB.
+_MOST_BYTES = 2 << 30
+
 
 def read_text(path: str | os.PathLike[str], what: str) -> str:
     """Read a UTF-8 file, with or without a byte order mark.
@@ -22,10 +25,15 @@ def read_text(path: str | os.PathLike[str], what: str) -> str:
         what: what it is, for messages, such as ``"COCO file"``.
 
     Raises:
-        DataError: for a file that is missing, a folder, or no UTF-8 text.
+        DataError: for a file that is missing, a folder, too large to be read, or no UTF-8 text.
     """
     place = local_path(path)
     try:
+        if os.path.getsize(place) > _MOST_BYTES:
+            raise DataError(
+                f"The {what} {path} is larger than {_MOST_BYTES >> 30} GiB, too large to be read at once; "
+                "divide it into several files."
+            )
         return Path(place).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"The {what} {path} does not exist.") from None
@@ -35,6 +43,10 @@ def read_text(path: str | os.PathLike[str], what: str) -> str:
         raise DataError(f"The {what} {path} is not UTF-8 text; save it as UTF-8.") from None
     except OSError as error:
         raise DataError(f"The {what} {path} can't be read: {error.strerror}.") from None
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"The {what} {str(path)!r} can't be a file's name.") from None
 
 
 def read_json(path: str | os.PathLike[str], what: str) -> Any:

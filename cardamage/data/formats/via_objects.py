@@ -127,7 +127,7 @@ def _shapes(
         _tell_box(raw, polygons, image, losses)
         if polygons or raw.bbox is None:
             return [polygon_shape(points) for points in polygons]
-    if raw.bbox is None or not np.isfinite(np.asarray(raw.bbox, dtype=np.float64)).all():
+    if raw.bbox is None or not (np.abs(np.asarray(raw.bbox, dtype=np.float64)) <= _FARTHEST).all():
         losses.add("lost", "it has neither outline nor box", raw.place)
         return []
     losses.add("changed", "its box becomes a rectangle, which VIA takes for its outline", raw.place)
