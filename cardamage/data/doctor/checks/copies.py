@@ -1,0 +1,132 @@
+"""Photos that are in the set more than once."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from ...photo_hashes import equal_groups, near_duplicates, original_name
+from ..model import Hit, Subject
+from ..registry import check
+from .pictures import looked
+
+
+def _files(subject: Subject) -> list[str]:
+    """Each picture file once, also where several paths lead to it."""
+    by_place = {os.path.realpath(source): source for source, look, _ in looked(subject) if look.digest}
+    return list(by_place.values())
+
+
+def _exact(subject: Subject) -> list[list[str]]:
+    files = _files(subject)
+    good = [file for file in files if subject.look(file).trouble not in ("pointer", "other")]
+    groups = equal_groups([subject.look(file).digest for file in good])
+    return _of_the_set(subject, [[good[i] for i in group] for group in groups])
+
+
+def _near(subject: Subject) -> list[list[str]]:
+    """Groups that hold more than copies byte for byte."""
+    files = _files(subject)
+    groups = near_duplicates([subject.look(file).hash for file in files])
+    named = _of_the_set(subject, [[files[i] for i in group] for group in groups])
+    return [group for group in named if len({subject.look(f).digest for f in group}) > 1]
+
+
+def _of_the_set(subject: Subject, groups: list[list[str]]) -> list[list[str]]:
+    """Groups without files that no annotation is about, where these only repeat an embedded picture."""
+    loose = set(subject.loose)
+    kept = []
+    for group in groups:
+        if any(file.lower().endswith(".json") for file in group):
+            group = [file for file in group if file not in loose]
+        if len(group) > 1:
+            kept.append(group)
+    return kept
+
+
+def _splits(subject: Subject, files: Sequence[str]) -> list[str]:
+    return sorted({subject.splits.get(file, "") for file in files} - {""})
+
+
+def _hit(files: Sequence[str], text: str) -> Hit:
+    return Hit(files[0], None, text, tuple(files[1:]))
+
+
+@check(
+    "D107",
+    "warning",
+    "photo that is there twice, byte for byte",
+    "Keep one, with the better annotation.",
+)
+def exact_copies(subject: Subject) -> Iterator[Hit]:
+    """Copies within a split; those across are D109."""
+    for group in _exact(subject):
+        if len(_splits(subject, group)) < 2:
+            yield _hit(group, f"{len(group)} copies")
+
+
+@check(
+    "D108",
+    "warning",
+    "photos that look the same",
+    "Keep one, or at least keep them in one split.",
+)
+def near_copies(subject: Subject) -> Iterator[Hit]:
+    """Photos saved again, resized, stamped, or taken twice."""
+    for group in _near(subject):
+        if len(_splits(subject, group)) < 2:
+            yield _hit(group, f"{len(group)} photos")
+
+
+@check(
+    "D109",
+    "error",
+    "same photo in two splits",
+    "Keep it in one: scores on photos seen in training measure memory.",
+)
+def leaks(subject: Subject) -> Iterator[Hit]:
+    """Copies, byte for byte or nearly, that are in train and test."""
+    near = [group for group in _near(subject) if len(_splits(subject, group)) > 1]
+    told = {file for group in near for file in group}
+    for group in _exact(subject):
+        if len(_splits(subject, group)) > 1 and not told.issuperset(group):
+            yield _hit(group, f"in {' and '.join(_splits(subject, group))}, byte for byte")
+    for group in near:
+        yield _hit(group, f"in {' and '.join(_splits(subject, group))}, nearly the same")
+
+
+def _originals(subject: Subject) -> list[list[str]]:
+    """Roboflow's copies of each photo that has several."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for file in _files(subject):
+        name = original_name(file)
+        if name is not None:
+            groups[name].append(file)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+@check(
+    "D110",
+    "error",
+    "augmented copies of one photo in two splits",
+    "Split before augmenting: export without augmentation and split again.",
+)
+def roboflow_leaks(subject: Subject) -> Iterator[Hit]:
+    """Roboflow's copies of a photo, by their names."""
+    for group in _originals(subject):
+        if len(_splits(subject, group)) > 1:
+            yield _hit(group, f"{original_name(group[0])} in {' and '.join(_splits(subject, group))}")
+
+
+@check(
+    "D119",
+    "note",
+    "augmented copies of one photo in a split",
+    "Augmentation in training does this better; export without it.",
+)
+def roboflow_copies(subject: Subject) -> Iterator[Hit]:
+    """Roboflow's copies of a photo that are together."""
+    for group in _originals(subject):
+        if len(_splits(subject, group)) < 2:
+            yield _hit(group, f"{len(group)} copies of {original_name(group[0])}")

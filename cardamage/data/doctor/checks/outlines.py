@@ -1,0 +1,201 @@
+"""Outlines that can't be trained on, or not as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ... import outlines
+from ..model import Hit, Shape, Subject
+from ..registry import check, noted
+
+# Pixels. Up to one is rounding; up to a hundredth is arithmetic.
+_ROUNDING, _NOTHING = 1.0, 0.01
+_SURE_AREA = 4.0
+
+
+def outlined(subject: Subject) -> Iterator[Shape]:
+    """All shapes with rings."""
+    return (shape for shape in subject.shapes if shape.rings)
+
+
+def few_points(shape: Shape) -> bool:
+    """Whether no ring has three points."""
+    return all(len(points) < 3 for points in shape.points)
+
+
+@check(
+    "D201",
+    "error",
+    "polygon of fewer than 3 points",
+    "Draw it again, or delete it.",
+    "dropped",
+)
+def too_few(subject: Subject) -> Iterator[Hit]:
+    """Points and lines called polygons; a part of an object counts too."""
+    for shape in outlined(subject):
+        counts = [len(points) for points in shape.points if len(points) < 3]
+        if counts:
+            yield shape.hit(f"{counts[0]} point{'' if counts[0] == 1 else 's'}")
+
+
+def is_outside(shape: Shape) -> bool:
+    """Whether nothing of a shape is inside its picture."""
+    height, width = shape.size
+    box = shape.extent
+    if box is None or height * width == 0:
+        return False
+    return box[2] <= 0 or box[3] <= 0 or box[0] >= width or box[1] >= height
+
+
+@check("D202", "error", "object wholly outside the picture", "Draw it again, or delete it.", "dropped")
+def outside(subject: Subject) -> Iterator[Hit]:
+    """Objects of another picture, or of one that was cropped later."""
+    for shape in subject.shapes:
+        if is_outside(shape):
+            yield shape.hit(f"outside of {shape.size[1]}x{shape.size[0]}")
+
+
+def past(shape: Shape) -> bool:
+    """Whether the edge is an issue: the size is known and the shape not all outside."""
+    return 0 not in shape.size and not is_outside(shape)
+
+
+@check(
+    "D203",
+    "warning",
+    "polygon that reaches past the edge",
+    "It is cut at the edge when it is read.",
+    "cut at the edge",
+)
+def past_edge(subject: Subject) -> Iterator[Hit]:
+    """Polygons that leave the picture by more than a pixel, negative coordinates among them."""
+    for shape in outlined(subject):
+        if past(shape) and shape.excess > _ROUNDING:
+            yield shape.hit(f"by {shape.excess:.1f} px")
+
+
+@check(
+    "D208",
+    "note",
+    "outline or box past the edge by rounding",
+    "It is cut at the edge when it is read.",
+    "cut at the edge",
+)
+def past_edge_slightly(subject: Subject) -> Iterator[Hit]:
+    """Polygons and boxes that leave the picture by up to a pixel."""
+    from .boxes import box_excess
+
+    for shape in subject.shapes:
+        excess = max(shape.excess, box_excess(shape))
+        if past(shape) and _NOTHING < excess <= _ROUNDING:
+            yield shape.hit(f"by {excess:.2f} px")
+
+
+@check(
+    "D204",
+    "warning",
+    "polygon that crosses itself",
+    "Draw it again; what is inside of it depends on the program.",
+)
+def crossing(subject: Subject) -> Iterator[Hit]:
+    """Polygons with two edges that cross, and those that touch themselves or fold back."""
+    for shape in outlined(subject):
+        if is_empty(shape) or few_points(shape):
+            continue
+        if shape.crosses:
+            yield shape.hit("crosses itself")
+        elif shape.touches:
+            yield shape.hit("touches itself")
+
+
+def is_empty(shape: Shape) -> bool:
+    """Whether an outline covers no pixel, though it has the points for it."""
+    if shape.rle is not None:
+        return shape.area == 0
+    if not shape.rings or few_points(shape) or is_outside(shape):
+        return False
+    if any(outlines.area(points) >= _SURE_AREA for points in shape.points):
+        return False
+    if shape.crosses:
+        return shape.area == 0
+    extents = [float(np.prod(np.ptp(points, axis=0))) for points in shape.points if len(points) > 2]
+    flat = all(
+        outlines.area(points) <= 1e-9 * max(extent, 1.0)
+        for points, extent in zip((p for p in shape.points if len(p) > 2), extents, strict=True)
+    )
+    return flat or shape.area == 0
+
+
+@check("D205", "error", "object without area", "Draw it again, or delete it.", "dropped")
+def no_area(subject: Subject) -> Iterator[Hit]:
+    """Polygons that are lines, and masks without a pixel."""
+    for shape in subject.shapes:
+        if is_empty(shape):
+            yield shape.hit("covers no pixel")
+
+
+noted(
+    "D209",
+    "warning",
+    "empty segmentation",
+    "Draw the outline; without it the object can't train masks.",
+)
+
+
+@check(
+    "D213",
+    "note",
+    "polygon that repeats its first point at the end",
+    "Nothing needs to be done: it is opened when it is read.",
+    "opened",
+)
+def closed(subject: Subject) -> Iterator[Hit]:
+    """Closed rings."""
+    for shape in outlined(subject):
+        if any(len(ring) > 3 and (ring[0] == ring[-1]).all() for ring in shape.rings):
+            yield shape.hit()
+
+
+@check(
+    "D214",
+    "note",
+    "polygon that repeats a point in a row",
+    "Nothing needs to be done: it is left out when it is read.",
+    "left out",
+)
+def repeated(subject: Subject) -> Iterator[Hit]:
+    """Rings with a double click."""
+    for shape in outlined(subject):
+        if any(len(ring) > 1 and (ring[1:] == ring[:-1]).all(axis=1).any() for ring in shape.rings):
+            yield shape.hit()
+
+
+@check(
+    "D215",
+    "error",
+    "mask that doesn't fit its picture",
+    "Export the masks again, at the picture's own size.",
+    "dropped",
+)
+def broken_mask(subject: Subject) -> Iterator[Hit]:
+    """Run-length masks of another size, and those whose runs don't add up."""
+    for shape in subject.shapes:
+        if shape.mask_trouble:
+            yield shape.hit(shape.mask_trouble)
+
+
+noted(
+    "D219",
+    "error",
+    "label in pixels where shares of the picture belong",
+    "Divide x by the width and y by the height.",
+)
+noted(
+    "D220",
+    "warning",
+    "shape without area",
+    "Points and unknown shapes are left out; draw a polygon.",
+    "dropped",
+)

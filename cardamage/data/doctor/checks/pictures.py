@@ -1,0 +1,154 @@
+"""Picture files that are not what they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..looks import Look
+from ..model import Hit, Subject
+from ..registry import check, noted
+
+
+def looked(subject: Subject) -> Iterator[tuple[str, Look, str]]:
+    """Each picture file once, with what it is and the annotation file that names it."""
+    named = {picture.source: picture.file for picture in subject.pictures if picture.source}
+    for source in [*named, *(path for path in subject.loose if path not in named)]:
+        yield source, subject.look(source), named.get(source, "")
+
+
+def troubled(subject: Subject, trouble: str) -> Iterator[Hit]:
+    """Pictures with a trouble."""
+    for source, look, named in looked(subject):
+        if look.trouble == trouble:
+            yield Hit(source, None, look.text, (named,) if named and named != source else ())
+
+
+@check("D101", "error", "picture that is missing", "Put it there, or correct its path.", "left out")
+def missing(subject: Subject) -> Iterator[Hit]:
+    """Pictures that annotations name and that do not exist."""
+    return troubled(subject, "missing")
+
+
+@check("D102", "error", "picture that is empty or cut short", "Copy it again.", "left out")
+def cut(subject: Subject) -> Iterator[Hit]:
+    """Pictures whose end is missing."""
+    return troubled(subject, "cut")
+
+
+@check(
+    "D103",
+    "error",
+    "Git LFS pointer in place of a picture",
+    "Run 'git lfs pull' where it was cloned.",
+    "left out",
+)
+def pointer(subject: Subject) -> Iterator[Hit]:
+    """Texts that say where Git LFS keeps a picture."""
+    return troubled(subject, "pointer")
+
+
+@check("D104", "error", "file that is no picture", "Put the picture in its place.", "left out")
+def other(subject: Subject) -> Iterator[Hit]:
+    """Texts, web pages and folders with the name of a picture."""
+    return troubled(subject, "other")
+
+
+@check(
+    "D105",
+    "error",
+    "picture that can't be decoded",
+    "Save it again as JPEG or PNG from where it can be opened.",
+    "left out",
+)
+def undecodable(subject: Subject) -> Iterator[Hit]:
+    """Damaged pictures, and formats that can't be read."""
+    return troubled(subject, "undecodable")
+
+
+@check(
+    "D106",
+    "warning",
+    "picture of another type than its name says",
+    "Rename it, or save it as what its name says.",
+    "renamed",
+)
+def wrong_suffix(subject: Subject) -> Iterator[Hit]:
+    """WebP or PNG files called .jpg."""
+    for source, look, _ in looked(subject):
+        if look.suffix and not look.trouble:
+            yield Hit(source, None, f"is a {look.kind} file")
+
+
+@check(
+    "D111",
+    "warning",
+    "picture with an EXIF rotation",
+    "Save it upright: tools that ignore the tag show it turned.",
+    "saved upright without the tag",
+)
+def rotated(subject: Subject) -> Iterator[Hit]:
+    """Pictures whose pixels are stored turned or mirrored."""
+    for source, look, _ in looked(subject):
+        if look.orientation != 1 and not look.trouble:
+            yield Hit(source, None, f"EXIF orientation {look.orientation}")
+
+
+@check(
+    "D112",
+    "error",
+    "picture of another size than its annotation says",
+    "Annotate this very picture, or put the annotated one in its place.",
+    "size set where the picture was only turned",
+)
+def other_size(subject: Subject) -> Iterator[Hit]:
+    """Pictures that were scaled, cropped or turned after they were annotated."""
+    for picture in subject.pictures:
+        look = subject.look(picture.source)
+        if picture.size is None or look.upright is None or picture.size == look.upright:
+            continue
+        height, width = look.upright
+        text = f"is {width}x{height}, its annotation says {picture.size[1]}x{picture.size[0]}"
+        if picture.size == (width, height):
+            turned = "annotated before EXIF turned it" if look.orientation >= 5 else "sides swapped"
+            text = f"{text} ({turned})"
+        yield Hit(picture.source, None, text, (picture.file,) if picture.file != picture.source else ())
+
+
+noted(
+    "D114",
+    "error",
+    "picture whose annotation states no size",
+    "Add height and width; readers need them.",
+    "set from the picture",
+)
+noted(
+    "D115",
+    "error",
+    "picture that is named nowhere or outside its folder",
+    "Correct its name.",
+)
+noted(
+    "D116",
+    "note",
+    "picture that 'file_name' doesn't lead to",
+    "Tools that know 'file_name' only won't find it; the readers here do.",
+)
+noted(
+    "D117",
+    "note",
+    "imagePath that leads to no file",
+    "Harmless where the picture is embedded or beside the file; Labelme needs one of them.",
+)
+
+
+@check(
+    "D118",
+    "note",
+    "picture that is not plain RGB",
+    "Nothing needs to be done: it is read as RGB.",
+)
+def not_rgb(subject: Subject) -> Iterator[Hit]:
+    """Grey, palette, transparent and CMYK pictures."""
+    for source, look, _ in looked(subject):
+        if look.mode not in ("RGB", "") and not look.trouble:
+            yield Hit(source, None, look.mode)

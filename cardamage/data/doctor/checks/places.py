@@ -1,0 +1,114 @@
+"""Labels without picture, pictures without label, and splits that are not where they should be."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+
+from ..model import Hit, Part, Subject
+from ..registry import check, noted
+
+noted(
+    "D310",
+    "warning",
+    "label file without picture",
+    "Put the picture there, or delete the label file.",
+    "left out",
+)
+
+
+@check(
+    "D311",
+    "warning",
+    "picture without label",
+    "Label it, or leave an empty label file to say that nothing is there.",
+)
+def unlabelled(subject: Subject) -> Iterator[Hit]:
+    """Pictures in the folders that no annotation is about."""
+    for path in subject.loose:
+        yield Hit(path)
+    for picture in subject.pictures:
+        if not picture.labelled:
+            yield Hit(picture.source)
+
+
+noted(
+    "D312",
+    "warning",
+    "split whose folder isn't where the YAML says",
+    "Correct the path; relative ones survive a move.",
+)
+noted(
+    "D313",
+    "error",
+    "two splits that are one folder",
+    "Split the pictures: scores on the training set say nothing.",
+)
+noted(
+    "D314",
+    "warning",
+    "label file that two pictures share",
+    "Rename one of the pictures.",
+)
+
+
+def _content(part: Part) -> tuple[object, ...]:
+    """What two parts have in common if they hold the same annotations."""
+    return tuple(
+        sorted(
+            (os.path.realpath(p.source), s.label or "", s.kind, tuple(round(v, 1) for v in s.extent or ()))
+            for p in part.pictures
+            for s in p.shapes
+        )
+    )
+
+
+@check(
+    "D315",
+    "note",
+    "annotation files that hold the same",
+    "Read one of them only, or each object counts twice.",
+)
+def same_annotations(subject: Subject) -> Iterator[Hit]:
+    """Exports of one set in several formats."""
+    groups: dict[tuple[object, ...], list[str]] = defaultdict(list)
+    for part in subject.parts:
+        content = _content(part)
+        if content:
+            groups[content].append(part.source)
+    for files in groups.values():
+        if len(files) > 1:
+            yield Hit(files[0], None, f"{len(files)} files", tuple(files[1:]))
+
+
+@check(
+    "D316",
+    "warning",
+    "picture that is listed twice",
+    "Join the entries: each of them lacks the other's objects.",
+)
+def listed_twice(subject: Subject) -> Iterator[Hit]:
+    """Entries of one annotation file for the same picture."""
+    for part in subject.parts:
+        places: dict[str, list[int]] = defaultdict(list)
+        for picture in part.pictures:
+            if picture.source and picture.index is not None:
+                places[os.path.abspath(picture.source)].append(picture.index)
+        for source, numbers in places.items():
+            if len(numbers) > 1:
+                text = f"{source} is listed as {', '.join(map(str, numbers[:5]))}"
+                yield Hit(part.source, numbers[1], text)
+
+
+@check(
+    "D317",
+    "note",
+    "picture without objects",
+    "Right where nothing is damaged: it teaches what not to find.",
+)
+def empty(subject: Subject) -> Iterator[Hit]:
+    """Pictures that are labelled as having nothing in them."""
+    for picture in subject.pictures:
+        if picture.labelled and not picture.shapes:
+            yield Hit(picture.source or picture.file, None, "", (picture.file,))

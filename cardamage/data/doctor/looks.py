@@ -1,0 +1,147 @@
+"""One look at each picture file: is it whole, what is it, how large, which photo."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import DataError
+from ..image_decoding import EncodedImage, read_header
+from ..image_io import embedded_bytes
+from ..image_signs import ends_whole, is_cut_short, kind_of, wrong_kind
+from ..photo_hashes import photo_hash
+
+__all__ = ["Look", "look_at", "look_at_all"]
+
+_SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "WebP": (".webp",),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "HEIC": (".heic", ".heif"),
+    "AVIF": (".avif",),
+}
+# Pixels. Hashing needs little, but formats other than JPEG are decoded in full for it.
+_HASH_LEAST = (128, 128)
+_MOST_BYTES = 1 << 30
+_MOST_PIXELS = 1 << 28
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a picture file is.
+
+    Attributes:
+        trouble: None for a good one; ``"missing"``, ``"cut"`` (empty or cut short), ``"pointer"`` (Git LFS),
+            ``"other"`` (no picture) or ``"undecodable"``.
+        text: the trouble in words.
+        kind: ``"JPEG"``, ``"PNG"``, ``"WebP"``, ...
+        stored: height and width in the file.
+        orientation: EXIF's, 1 to 8.
+        mode: Pillow's, such as ``"RGB"``.
+        suffix: what the file's name should end in; None where it is right.
+        digest: of the bytes.
+        hash: see :func:`cardamage.data.photo_hashes.photo_hash`.
+    """
+
+    trouble: str | None = None
+    text: str = ""
+    kind: str | None = None
+    stored: tuple[int, int] | None = None
+    orientation: int = 1
+    mode: str = "RGB"
+    suffix: str | None = None
+    digest: str | None = None
+    hash: int | None = None
+
+    @property
+    def upright(self) -> tuple[int, int] | None:
+        """Height and width once turned as EXIF says."""
+        if self.stored is None:
+            return None
+        return (self.stored[1], self.stored[0]) if self.orientation >= 5 else self.stored
+
+
+def look_at_all(sources: Iterable[str], threads: int = 0) -> dict[str, Look]:
+    """Look at many pictures at once.
+
+    Args:
+        sources: picture files, or Labelme JSONs with one embedded.
+        threads: 0 is one for each core.
+    """
+    distinct = list(dict.fromkeys(sources))
+    with ThreadPoolExecutor(max_workers=threads or os.cpu_count() or 1) as pool:
+        return dict(zip(distinct, pool.map(look_at, distinct), strict=True))
+
+
+def look_at(source: str) -> Look:
+    """Look at one picture; nothing is raised for a bad one."""
+    try:
+        data = _bytes(source)
+    except FileNotFoundError:
+        return Look("missing", "does not exist")
+    except IsADirectoryError:
+        return Look("other", "is a folder")
+    except DataError as error:
+        return Look("undecodable", str(error))
+    except (OSError, ValueError) as error:
+        return Look("missing", f"can't be read ({error})")
+    return _look(data, source)
+
+
+def _bytes(source: str) -> bytes:
+    if not source:
+        raise FileNotFoundError(source)
+    if source.lower().endswith(".json"):
+        return embedded_bytes(source)
+    if os.path.isdir(source):
+        raise IsADirectoryError(source)
+    if os.path.getsize(source) > _MOST_BYTES:
+        raise DataError("is larger than 1 GiB, which no photo is")
+    with open(source, "rb") as file:
+        return file.read()
+
+
+def _look(data: bytes, source: str) -> Look:
+    digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+    refused = wrong_kind(data[:64])
+    if refused:
+        pointer, empty = "LFS" in refused, not data
+        kind = "undecodable" if "HEIC" in refused else "other"
+        return Look("pointer" if pointer else "cut" if empty else kind, refused, digest=digest)
+    return _picture(data, source, digest)
+
+
+def _picture(data: bytes, source: str, digest: str) -> Look:
+    kind = kind_of(data[:16])
+    missing = None if ends_whole(kind, data[-64:]) else is_cut_short(data)
+    header = read_header(io.BytesIO(data))
+    facts: dict[str, Any] = {"kind": kind, "digest": digest, "suffix": _right_suffix(kind, source)}
+    if header is not None:
+        facts |= {"stored": (header.height, header.width), "orientation": header.orientation}
+        facts |= {"mode": header.mode}
+    if missing:
+        return Look("cut", f"is cut short ({missing})", **facts)
+    if header is not None and header.height * header.width > _MOST_PIXELS:
+        return Look(None, **facts)
+    try:
+        picture = EncodedImage(data, "L", source).decode(_HASH_LEAST)
+    except DataError:
+        return Look("undecodable", "can't be decoded", **facts)
+    if header is None:
+        facts["stored"] = picture.shape[:2]
+    return Look(None, hash=photo_hash(picture), **facts)
+
+
+def _right_suffix(kind: str | None, source: str) -> str | None:
+    name = source.lower()
+    if kind is None or name.endswith(".json") or name.endswith(_SUFFIXES.get(kind, (name,))):
+        return None
+    return _SUFFIXES[kind][0]

@@ -1,0 +1,184 @@
+"""COCO files with their mistakes: what readers refuse is noted, and the rest is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ....errors import DataError
+from ...formats.coco_values import as_flag, as_id, as_number, unpacked
+from ...formats.image_files import ImageFolder
+from ...formats.reading import read_json
+from ..model import Part, Picture, Shape
+from .values import box_of, read_or_note, ring_of, size_of
+
+__all__ = ["read_coco"]
+
+
+def read_coco(path: Path, image_root: Path | None = None) -> Part:
+    """Read a COCO instances file.
+
+    Args:
+        path: the file.
+        image_root: folder of its images; by default one of the usual places around it.
+    """
+    part = Part(str(path), "coco")
+    content = read_or_note(part, path, read_json, "COCO file")
+    if content is None:
+        return part
+    if not isinstance(content, dict):
+        part.note("D001", path, text="is no COCO file: it is no object with lists in it")
+        return part
+    lists = {key: _objects(content.get(key), key, part) for key in ("images", "annotations", "categories")}
+    names = _categories(lists["categories"], part)
+    pictures = _pictures(lists["images"], image_root, part)
+    _placeholders(lists, part)
+    seen: dict[Any, int] = {}
+    for index, annotation in lists["annotations"]:
+        _note_id(annotation, index, seen, part)
+        _add_shape(annotation, index, names, pictures, part)
+    return part
+
+
+def _objects(value: Any, key: str, part: Part) -> list[tuple[int, dict[str, Any]]]:
+    if not isinstance(value, list):
+        if key != "annotations" or value is not None:
+            part.note("D002", part.source, text=f"it has no list of {key!r}")
+        return []
+    for index, entry in enumerate(value):
+        if not isinstance(entry, dict):
+            part.note("D002", part.source, index, f"an entry of {key!r} is no object")
+    return [(index, entry) for index, entry in enumerate(value) if isinstance(entry, dict)]
+
+
+def _categories(entries: list[tuple[int, dict[str, Any]]], part: Part) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for index, entry in entries:
+        number, name = as_id(entry.get("id")), str(entry.get("name", entry.get("id")))
+        if number is None:
+            part.note("D308", part.source, index, f"the category {name!r} has the id {entry.get('id')!r}")
+        elif number in names:
+            part.note("D307", part.source, index, f"{number} is {names[number]!r} and {name!r}")
+        else:
+            names[number] = name
+            if number == 0:
+                part.note("D309", part.source, index, f"{name!r} has the id 0")
+    part.classes = [names[number] for number in sorted(names)]
+    return names
+
+
+def _placeholders(lists: dict[str, list[tuple[int, dict[str, Any]]]], part: Part) -> None:
+    """Names that are there for the export's sake: a background, or Roboflow's head of all others."""
+    used = {as_id(annotation.get("category_id")) for _, annotation in lists["annotations"]}
+    for _, entry in lists["categories"]:
+        name, number = str(entry.get("name", "")), as_id(entry.get("id"))
+        others = [other for _, other in lists["categories"] if other is not entry]
+        heads = number == 0 and others and all(other.get("supercategory") == name for other in others)
+        if number not in used and (heads or name.strip("_ ").lower() == "background"):
+            part.placeholders.append(name)
+
+
+def _pictures(
+    entries: list[tuple[int, dict[str, Any]]], image_root: Path | None, part: Part
+) -> dict[str, Picture]:
+    """Pictures by id as text; of repeated ids the first."""
+    root = image_root if image_root is not None and image_root.is_dir() else None
+    folder = ImageFolder.around(Path(part.source), root, [entry for _, entry in entries])
+    by_id: dict[str, Picture] = {}
+    for index, entry in entries:
+        name = str(entry.get("file_name") or entry.get(folder.key) or "")
+        size = size_of(entry.get("height"), entry.get("width"))
+        if size is None:
+            part.note("D114", part.source, index, f"{name} has no height and width")
+        picture = Picture(part.source, index, name, _path(entry, index, folder, part), size)
+        part.pictures.append(picture)
+        key = _key(entry.get("id"))
+        if key is None:
+            part.note("D308", part.source, index, f"the image {name} has no id")
+        elif key in by_id:
+            part.note("D303", part.source, index, f"{by_id[key].name} and {name} are both {key}")
+        else:
+            by_id[key] = picture
+            if key == "0":
+                part.note("D304", part.source, index, f"the image {name} has the id 0")
+    if folder.key != "file_name" and any(entry.get("file_name") for _, entry in entries):
+        text = f"the pictures of {len(entries)} images are where {folder.key!r} says, not 'file_name'"
+        part.note("D116", part.source, text=text)
+    return by_id
+
+
+def _path(entry: dict[str, Any], index: int, folder: ImageFolder, part: Part) -> str:
+    try:
+        return folder.path_of(entry)
+    except DataError as error:
+        part.note("D115", part.source, index, str(error))
+        return ""
+
+
+def _key(value: Any) -> str | None:
+    number = as_id(value)
+    return str(value) if number is None and value is not None else None if number is None else str(number)
+
+
+def _note_id(annotation: dict[str, Any], index: int, seen: dict[Any, int], part: Part) -> None:
+    number = _key(annotation.get("id"))
+    if number is None:
+        part.note("D308", part.source, index, "an annotation has no id")
+    elif number in seen:
+        part.note("D301", part.source, index, f"{number} is also the id of annotation {seen[number]}")
+    else:
+        seen[number] = index
+        if number == "0":
+            part.note("D302", part.source, index, "its id is 0")
+
+
+def _add_shape(
+    annotation: dict[str, Any], index: int, names: dict[int, str], pictures: dict[str, Picture], part: Part
+) -> None:
+    picture = pictures.get(_key(annotation.get("image_id")) or "")
+    number = as_id(annotation.get("category_id"))
+    label = names.get(number) if number is not None else None
+    if picture is None:
+        part.note("D305", part.source, index, f"its image {annotation.get('image_id')!r} is not in the file")
+    if label is None:
+        text = f"its category {annotation.get('category_id')!r} is not in the file"
+        part.note("D306", part.source, index, text)
+    if picture is not None:
+        picture.shapes.append(_shape(annotation, index, label, picture, part))
+
+
+def _shape(annotation: dict[str, Any], index: int, label: str | None, picture: Picture, part: Part) -> Shape:
+    shape = Shape(part.source, index, label, size=picture.size or (0, 0))
+    shape.crowd = bool(as_flag(annotation.get("iscrowd", 0)))
+    shape.stated_area = as_number(annotation.get("area"))
+    box = unpacked(annotation.get("bbox"))
+    if isinstance(box, (list, tuple)) and len(box) == 4:
+        numbers = [as_number(value) for value in box]
+        if None in numbers:
+            part.note("D002", part.source, index, f"its bbox {box} is not 4 numbers")
+        else:
+            x, y, w, h = (number or 0.0 for number in numbers)
+            shape.box = box_of(x, y, x + w, y + h)
+    segmentation = unpacked(annotation.get("segmentation"))
+    if isinstance(segmentation, dict):
+        shape.kind, shape.rle = "mask", segmentation
+        return shape
+    shape.rings = list(_rings(segmentation, index, part))
+    if not shape.rings:
+        shape.kind = "box"
+        if "segmentation" in annotation and not segmentation:
+            part.note("D209", part.source, index, label or "")
+    return shape
+
+
+def _rings(segmentation: Any, index: int, part: Part) -> Iterator[Any]:
+    if not isinstance(segmentation, list):
+        return
+    nested = bool(segmentation) and isinstance(segmentation[0], (list, tuple))
+    for ring in segmentation if nested else [segmentation] if segmentation else []:
+        points = ring_of(ring)
+        if points is None:
+            part.note("D002", part.source, index, "its outline is not a list of x, y numbers")
+        else:
+            yield points

@@ -1,0 +1,72 @@
+"""Numbers of annotation files, taken as far as they can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....errors import DataError
+from ...formats.coco_values import as_number
+from ...formats.reading import natural_key
+from ..model import Part
+
+__all__ = ["IMAGE_SUFFIXES", "below", "box_of", "image_files", "read_or_note", "ring_of", "size_of"]
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".avif"}
+)
+_FARTHEST = 1e9
+
+
+def ring_of(value: Any) -> np.ndarray | None:
+    """Return points from pairs or a flat list, shape (points, 2); None where they are not that."""
+    try:
+        points = np.asarray(value, dtype=np.float64).reshape(-1, 2)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return points if (np.abs(points) <= _FARTHEST).all() else None
+
+
+def size_of(height: Any, width: Any) -> tuple[int, int] | None:
+    """Return a stated height and width; None where they are not both numbers of at least 1."""
+    h, w = as_number(height), as_number(width)
+    if h is None or w is None or not 1 <= h <= _FARTHEST or not 1 <= w <= _FARTHEST:
+        return None
+    return int(h), int(w)
+
+
+def box_of(x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float] | None:
+    """Return a box of finite numbers, or None."""
+    values = (x0, y0, x1, y1)
+    return values if all(abs(v) <= _FARTHEST for v in values) else None
+
+
+def below(folder: Path, suffixes: Iterable[str]) -> Iterator[Path]:
+    """All files of a folder and those below it with one of the suffixes, hidden ones left out, in order."""
+    wanted = frozenset(suffixes)
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in wanted
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    return iter(sorted(found, key=lambda path: natural_key(path.relative_to(folder).as_posix())))
+
+
+def image_files(folder: Path) -> list[Path]:
+    """All picture files of a folder and those below it."""
+    return list(below(folder, IMAGE_SUFFIXES))
+
+
+def read_or_note(part: Part, path: Path, read: Any, what: str) -> Any:
+    """Read a file with a function of :mod:`...formats.reading`; note D001 and return None if it fails."""
+    try:
+        return read(path, what)
+    except DataError as error:
+        part.note("D001", path, text=str(error))
+    except (OSError, ValueError, MemoryError) as error:
+        part.note("D001", path, text=f"can't be read ({error})")
+    return None

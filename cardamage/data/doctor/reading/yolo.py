@@ -1,0 +1,202 @@
+"""YOLO's text files with their mistakes, with a ``data.yaml`` or without one."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ....errors import DataError
+from ...formats.reading import natural_key, read_text
+from ...image_io import image_size
+from ..model import Part, Picture, Shape
+from .values import IMAGE_SUFFIXES, read_or_note
+
+__all__ = ["label_folders", "read_yolo", "yolo_files"]
+
+# Pixels that a picture without known size is taken to have, so that its labels can be looked at.
+_NOMINAL = (640, 640)
+_KEYS = ("train", "val", "valid", "test")
+
+
+def yolo_files(folder: Path) -> list[Path]:
+    """Return the YAML files of a folder that could be YOLO's, ``data.yaml`` first."""
+    found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in (".yaml", ".yml")]
+    return sorted(found, key=lambda path: (path.stem != "data", path.name))
+
+
+def label_folders(folder: Path) -> list[Path]:
+    """Return the folders of label files below a folder: called ``labels`` or ``labels...`` or below one."""
+    found = {
+        path.parent
+        for path in folder.rglob("*.txt")
+        if any(part.startswith("labels") for part in path.relative_to(folder).parts[:-1])
+    }
+    return sorted(found, key=lambda path: natural_key(str(path)))
+
+
+def read_yolo(path: Path, image_root: Path | None = None) -> list[Part]:
+    """Read a YOLO set: a ``data.yaml``, or a folder with or without one.
+
+    Args:
+        path: the file or folder.
+        image_root: not needed; pictures are beside their labels.
+
+    Returns:
+        A part for each folder of labels.
+    """
+    folder = path if path.is_dir() else path.parent
+    first = Part(str(path), "yolo", states_classes=False)
+    files = yolo_files(folder) if path.is_dir() else [path]
+    names: list[str] = []
+    for file in files:
+        stated = _read_yaml(file, first)
+        if stated and names and stated != names:
+            first.note("D406", file, text=f"{len(stated)} names, but {files[0].name} has {len(names)}")
+        names = names or stated
+    parts = [_read_folder(labels, names) for labels in label_folders(folder)]
+    if not names:
+        first.note("D409", folder, text="no YAML says what the class numbers mean")
+    if not parts:
+        first.note("D001", path, text="no folder of labels is below it")
+    return [first, *parts]
+
+
+def _read_yaml(file: Path, part: Part) -> list[str]:
+    text = read_or_note(part, file, read_text, "YOLO file")
+    try:
+        content = yaml.safe_load(text) if text is not None else None
+    except (yaml.YAMLError, RecursionError, ValueError):
+        part.note("D001", file, text="is not valid YAML")
+        return []
+    if not isinstance(content, dict) or not content.get("names"):
+        if text is not None:
+            part.note("D003", file, text="has no 'names' of classes")
+        return []
+    _note_places(file, content, part)
+    names = content["names"]
+    if isinstance(names, dict):
+        numbers = {str(key): str(value) for key, value in names.items()}
+        count = 1 + max((int(key) for key in numbers if key.isdigit()), default=-1)
+        if count != len(numbers):
+            part.note("D410", file, text=f"the names are numbered {', '.join(list(numbers)[:20])}")
+        return [numbers.get(str(i), f"class {i}") for i in range(min(count, 10_000))]
+    listed = [str(name) for name in names] if isinstance(names, list) else [str(names)]
+    if isinstance(content.get("nc"), int) and content["nc"] != len(listed):
+        part.note("D410", file, text=f"nc is {content['nc']}, but there are {len(listed)} names")
+    return listed
+
+
+def _note_places(file: Path, content: dict[str, Any], part: Part) -> None:
+    """Note splits that lead nowhere as written, and those that are one folder."""
+    by_place: dict[str, list[str]] = defaultdict(list)
+    for key in _KEYS:
+        value = content.get(key)
+        for text in [value] if isinstance(value, str) else value if isinstance(value, list) else []:
+            written = _written(str(text), content)
+            by_place[written.as_posix()].append(key)
+            if not _is_there(file, str(text), content):
+                part.note("D312", file, text=f"{key}: {text} does not exist")
+    for place, keys in by_place.items():
+        if len(keys) > 1:
+            part.note("D313", file, text=f"{' and '.join(keys)} are both {place}")
+
+
+def _written(text: str, content: dict[str, Any]) -> PurePosixPath:
+    windows = PureWindowsPath(text)
+    posix = PurePosixPath(windows.as_posix() if "\\" in text or windows.drive else text)
+    return PurePosixPath(str(content.get("path") or "")) / posix
+
+
+def _is_there(file: Path, text: str, content: dict[str, Any]) -> bool:
+    place = file.parent / _written(text, content)
+    # Roboflow writes "../train/images" beside the folder "train", and Ultralytics reads it so.
+    beside = file.parent / text.removeprefix("../")
+    return place.exists() or beside.exists()
+
+
+def _read_folder(folder: Path, names: list[str]) -> Part:
+    part = Part(str(folder), "yolo", classes=list(names))
+    part.states_classes = bool(names)
+    files = sorted(folder.glob("*.txt"), key=lambda path: natural_key(path.name))
+    images = _images_beside(folder)
+    for stem in sorted({*images, *(file.stem for file in files)}, key=natural_key):
+        file = folder / f"{stem}.txt"
+        there = file.is_file()
+        if stem not in images:
+            part.note("D310", file, text="no picture has its name")
+        sources = images.get(stem) or [""]
+        if len(sources) > 1:
+            part.note("D314", file, text=f"{len(sources)} pictures: {', '.join(sources)}")
+        source = sources[0]
+        picture = Picture(str(file), None, Path(source).name if source else stem, source, labelled=there)
+        if there:
+            picture.shapes = list(_shapes(file, _size(source), names, part))
+        if source or there:
+            part.pictures.append(picture)
+    if not names:
+        part.classes = sorted({shape.label for shape in part.shapes if shape.label})
+    return part
+
+
+def _images_beside(labels: Path) -> dict[str, list[str]]:
+    """Pictures by stem in the folder that goes with one of labels; in the labels' own where there is none."""
+    parts = list(labels.parts)
+    at = max(i for i, part in enumerate(parts) if part.startswith("labels"))
+    folder = Path(*parts[:at], "images", *parts[at + 1 :])
+    place = folder if folder.is_dir() else labels
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(place.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            found[path.stem].append(str(path))
+    return found
+
+
+def _size(source: str) -> tuple[int, int]:
+    try:
+        return image_size(source) if source and os.path.isfile(source) else _NOMINAL
+    except (DataError, OSError, ValueError):
+        return _NOMINAL
+
+
+def _shapes(file: Path, size: tuple[int, int], names: list[str], part: Part) -> Iterator[Shape]:
+    text = read_or_note(part, file, read_text, "label file")
+    for line, row in enumerate((text or "").splitlines(), start=1):
+        if row.strip():
+            shape = _shape(row, file, line, size, names, part)
+            if shape is not None:
+                yield shape
+
+
+def _shape(
+    row: str, file: Path, line: int, size: tuple[int, int], names: list[str], part: Part
+) -> Shape | None:
+    try:
+        number, *rest = (float(word) for word in row.split())
+        values = np.asarray(rest, dtype=np.float64)
+    except ValueError:
+        part.note("D002", file, line, f"{row[:40]!r} is not a row of numbers")
+        return None
+    if len(values) < 4 or len(values) % 2 or not (np.abs(values) <= 1e6).all():
+        part.note("D002", file, line, f"a class and {len(values)} numbers are neither a box nor an outline")
+        return None
+    if not number.is_integer() or number < 0 or (names and number >= len(names)):
+        part.note("D306", file, line, f"class {row.split()[0]} has no name")
+        label = None
+    else:
+        label = names[int(number)] if names else str(int(number))
+    if len(values) > 4 and values.max() > 2:
+        part.note("D219", file, line, "coordinates above 2: they are pixels, not shares of the picture")
+    height, width = size
+    shape = Shape(str(file), line, label, size=size)
+    if len(values) == 4:
+        x, y, w, h = (values * (width, height, width, height)).tolist()
+        shape.kind, shape.box = "box", (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+    else:
+        shape.rings = [values.reshape(-1, 2) * (width, height)]
+    return shape
