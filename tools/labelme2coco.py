@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         seed=args.seed,
         classes=read_class_list(args.labels) if args.labels else None,
         into_used=True,
+        parts_by_folder=False,
         read=ReadOptions(line_width=args.line_width),
         write=WriteOptions(pictures="keep"),
     )

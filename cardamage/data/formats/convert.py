@@ -24,6 +24,8 @@ from .survey import Survey, checked_dataset, part_table
 __all__ = ["LOG_NAME", "Conversion", "ConvertOptions", "convert", "read_class_list"]
 
 LOG_NAME = "conversion.log"
+_PART_FOLDERS = frozenset({"train", "val", "valid", "test"})
+_WITHOUT_LIST = {"labelme": "Labelme", "via": "VIA"}
 # What a part is called where the source has none and none is asked for.
 WHOLE = "all"
 
@@ -38,6 +40,8 @@ class ConvertOptions:
         seed: of the division.
         rename: rules ``old=new`` for classes.
         merge: whether several sources become one dataset.
+        parts_by_folder: whether a Labelme folder with nothing but ``train``, ``val``, ``valid`` and ``test``
+            in it has these parts, as our own writer makes them.
         classes: their order after renaming; None keeps the source's.
         into_used: whether the target may be a folder in use, and nothing but the dataset is written to it.
         read: see :class:`ReadOptions`.
@@ -49,6 +53,7 @@ class ConvertOptions:
     seed: int = 0
     rename: Sequence[str] = ()
     merge: bool = False
+    parts_by_folder: bool = True
     classes: Sequence[str] | None = None
     into_used: bool = False
     read: ReadOptions = field(default_factory=ReadOptions)
@@ -117,6 +122,7 @@ def convert(
         dataset, found, read = _gathered(sources, options, reports, losses)
         found.check_pictures()
         dataset, parts, groups = _divided(dataset, found, names, options)
+        _tell_classes(dataset, found, format, losses)
         write = options.write
         if write.pictures == "keep" and found.embedded:
             write = replace(write, pictures="copy")
@@ -160,9 +166,34 @@ def _gathered(
         classes = list(dict.fromkeys(names.get(name, name) for name in known))
     for dataset, report in zip(raw, reports, strict=True):
         whole, survey = checked_dataset(ordered(renamed(dataset, names), classes), report)
+        if options.parts_by_folder and dataset.format == "labelme":
+            whole = _parts_by_folder(whole, survey)
         ready.append(whole)
         found.append(survey)
     return merged(ready, losses), _joined(found), read
+
+
+def _parts_by_folder(dataset: AnnotatedDataset, found: Survey) -> AnnotatedDataset:
+    parts = [name.partition("/")[0] if "/" in name else "" for name in found.names]
+    if not set(parts) <= _PART_FOLDERS or any(found.splits):
+        return dataset
+    found.splits = parts
+    images = ChangedImages(dataset.images, lambda index, image: replace(image, split=parts[index]))
+    return replace(dataset, images=images)
+
+
+def _tell_classes(dataset: AnnotatedDataset, found: Survey, format: str, losses: AnnotationReport) -> None:
+    """What becomes of the list of classes in formats that have none: they name classes with their objects."""
+    name = _WITHOUT_LIST.get(format)
+    if name is None:
+        return
+    used = {index for counts in found.objects for index in counts}
+    kept = [label for index, label in enumerate(dataset.classes) if index in used]
+    for label in (label for label in dataset.classes if label not in kept):
+        losses.add("lost", f"{name} has no place for a class without objects", f"The class {label!r}")
+    if kept != sorted(kept):
+        reason = f"{name} has no order of classes, and they are read by name; --classes gives another order"
+        losses.add("changed", reason, dataset.source)
 
 
 def _joined(surveys: Sequence[Survey]) -> Survey:
