@@ -20,6 +20,9 @@ __all__ = ["decode_mask", "regions", "run_lengths"]
 
 # More than any person draws: such a "mask" is a photo, or noise.
 _MOST_REGIONS = 20_000
+_MOST_RUNS = 1 << 22
+# Pixels of which the runs are looked for at once.
+_BLOCK = 1 << 22
 _DAMAGE = (OSError, ValueError, SyntaxError, KeyError, IndexError, TypeError, struct.error, zlib.error)
 
 
@@ -38,7 +41,7 @@ def decode_mask(path: Path, size: tuple[int, int], colors: bool = False) -> np.n
         DataError: for a mask of another size, which is not decoded, one that is damaged, or a coloured one
             where values are asked for.
     """
-    refuse_huge_png(path)
+    refuse_huge_png(path, "mask")
     try:
         with Image.open(path) as image:
             if image.size != (size[1], size[0]):
@@ -85,37 +88,63 @@ def regions(values: np.ndarray, wanted: Iterable[int], place: str) -> list[tuple
     Raises:
         DataError: for more than 20,000 regions.
     """
-    labels = np.zeros(values.shape, dtype=np.int32)
+    labels: np.ndarray | None = None
     owners: list[int] = []
     for value in wanted:
         count, found = cv2.connectedComponents((values == value).astype(np.uint8), connectivity=8)
         if len(owners) + count - 1 > _MOST_REGIONS:
             raise DataError(f"The mask {place} has more than {_MOST_REGIONS} regions; is it a picture?")
-        np.add(found, len(owners), out=labels, where=found > 0)
+        if labels is None:
+            labels = found
+        else:
+            np.add(found, len(owners), out=labels, where=found > 0)
         owners += [value] * (count - 1)
-    return list(zip(owners, run_lengths(labels, len(owners)), strict=True))
+    return [] if labels is None else list(zip(owners, run_lengths(labels, len(owners), place), strict=True))
 
 
-def run_lengths(labels: np.ndarray, count: int) -> list[dict[str, Any]]:
+def run_lengths(labels: np.ndarray, count: int, place: str) -> list[dict[str, Any]]:
     """Turn a label image into COCO's compressed run-length masks, in one pass over its pixels.
 
     Args:
         labels: (height, width), 0 for none, else from 1 to `count`.
         count: of labels.
+        place: the mask, for messages.
+
+    Raises:
+        DataError: for more than 2**22 runs.
     """
-    flat = labels.ravel(order="F")
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    ends = np.append(starts[1:], flat.size)
-    owner = flat[starts]
+    starts = _run_starts(labels, place)
+    ends = np.append(starts[1:], labels.size)
+    columns, rows = np.divmod(starts, labels.shape[0])
+    owner = labels[rows, columns]
     order = np.argsort(owner, kind="stable")
     bounds = np.searchsorted(owner[order], np.arange(1, count + 2))
     masks = []
     for low, high in zip(bounds[:-1], bounds[1:], strict=True):
         of_label = order[low:high]
         edges = np.stack([starts[of_label], ends[of_label]], axis=1).reshape(-1)
-        runs = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
+        runs = np.diff(np.concatenate([[0], edges, [labels.size]])).tolist()
         masks.append(_compressed(runs if runs[-1] else runs[:-1], labels.shape))
     return masks
+
+
+def _run_starts(labels: np.ndarray, place: str) -> np.ndarray:
+    """Where the label changes, counting pixels down the columns; by blocks of columns."""
+    height, width = labels.shape
+    step = max(1, _BLOCK // height)
+    found = [np.zeros(1, dtype=np.int64)]
+    total = 0
+    for left in range(0, width, step):
+        # One column more on the left, for the change from it.
+        before = left - 1 if left else 0
+        flat = labels[:, before : left + step].ravel(order="F")
+        first = (left - before) * height or 1
+        changes = np.flatnonzero(flat[first:] != flat[first - 1 : -1]) + first
+        total += len(changes)
+        if total > _MOST_RUNS:
+            raise DataError(f"The mask {place} has more than {_MOST_RUNS:,} runs; is it a picture?")
+        found.append(changes + before * height)
+    return np.concatenate(found)
 
 
 def _compressed(runs: list[int], shape: tuple[int, ...]) -> dict[str, Any]:

@@ -100,5 +100,5 @@ def _of_instances(
                 f"The mask {path} is of the class {token!r}, which is not among the classes ({known})."
             )
         values = decode_mask(path, size)
-        (rle,) = run_lengths((values > 0).astype(np.int32), 1)
+        (rle,) = run_lengths((values > 0).astype(np.uint8), 1, str(path))
         yield RawAnnotation(str(path), rle=rle, label=token if labels is None else labels[token])

@@ -15,6 +15,7 @@ _SHOWN = 20
 _PNG = b"\x89PNG\r\n\x1a\n"
 # No camera takes more; a header of a few bytes can claim more than memory holds.
 _MOST_PIXELS = 1 << 28
+_MOST_MASK_PIXELS = 1 << 27
 
 
 def picture_sizes(paths: Iterable[Path]) -> list[tuple[int, int]]:
@@ -37,12 +38,17 @@ def picture_sizes(paths: Iterable[Path]) -> list[tuple[int, int]]:
     return sizes
 
 
-def refuse_huge_png(path: Path) -> None:
+def refuse_huge_png(path: Path, what: str = "image") -> None:
     """Look at a PNG's header before anything is decoded; of other files nothing is said.
 
+    Args:
+        path: the file.
+        what: ``"image"`` or ``"mask"``.
+
     Raises:
-        DataError: where it claims more than 2**28 pixels.
+        DataError: where it claims more than 2**28 pixels, or 2**27 of a mask, whose regions take more memory.
     """
+    most = _MOST_PIXELS if what == "image" else _MOST_MASK_PIXELS
     try:
         with open(path, "rb") as file:
             head = file.read(24)
@@ -50,8 +56,8 @@ def refuse_huge_png(path: Path) -> None:
         return
     if head.startswith(_PNG) and len(head) == 24:
         width, height = struct.unpack(">II", head[16:])
-        if width * height > _MOST_PIXELS:
+        if width * height > most:
             raise DataError(
-                f"The image {path} says it is {width}x{height}, which is more than {_MOST_PIXELS:,} pixels; "
+                f"The {what} {path} says it is {width}x{height}, which is more than {most:,} pixels; "
                 "it is damaged, or must be made smaller."
             )

@@ -19,7 +19,7 @@ from ...errors import DataError
 from ..annotation_report import AnnotationReport
 from .dataset import AnnotatedDataset, to_dicts
 from .registry import ReadOptions
-from .yolo_layout import find_layout
+from .yolo_layout import find_layout, has_labels
 from .yolo_reading import read_yolo, read_yolo_split
 from .yolo_writing import write
 
@@ -57,7 +57,7 @@ def recognize(path: Path) -> bool:
     if path.is_file() and path.suffix.lower() not in (".yaml", ".yml", ".data"):
         return False
     try:
-        return bool(find_layout(path).splits)
+        return has_labels(path) or bool(find_layout(path).splits)
     except (DataError, OSError):
         return False
 

@@ -16,7 +16,7 @@ from ...errors import DataError
 from ...utils.suggest import did_you_mean
 from .reading import natural_key, read_text
 
-__all__ = ["PICTURE_SUFFIXES", "YoloLayout", "find_layout", "label_file"]
+__all__ = ["PICTURE_SUFFIXES", "YoloLayout", "find_layout", "has_labels", "label_file"]
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -133,6 +133,11 @@ def find_layout(source: Path, classes: Sequence[str] | None = None) -> YoloLayou
     extra: dict[str, Any] = {key: content[key] for key in ("roboflow", "license") if key in content}
     base_text = base if isinstance(base, str) and base not in _NOTHING else ""
     return YoloLayout(source, source.parent, _names(content, source), splits, base_text, extra)
+
+
+def has_labels(folder: Path) -> bool:
+    """Tell whether a folder has ``images`` and ``labels`` of YOLO, with names of classes or without."""
+    return folder.is_dir() and _plain_splits(folder) not in ({}, {"": ["."]})
 
 
 def label_file(image: Path) -> Path:

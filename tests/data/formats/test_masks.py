@@ -80,7 +80,17 @@ def sentence_of(folder: Path, **options: Any) -> str:
 def test_run_lengths_are_those_of_pycocotools(seed: int, count: int, height: int, width: int) -> None:
     labels = np.random.default_rng(seed).integers(0, count + 1, (height, width)).astype(np.int32)
     expected = [text_rle(labels == number) for number in range(1, count + 1)]
-    assert run_lengths(labels, count) == expected
+    assert run_lengths(labels, count, "x") == expected
+
+
+def test_run_lengths_of_a_large_mask() -> None:
+    labels = np.zeros((3000, 4000), dtype=np.uint8)
+    labels[:, 1397:1400], labels[10:2990, 2000:3999] = 1, 2
+    for number, rle in enumerate(run_lengths(labels, 2, "x"), start=1):
+        assert rle == text_rle(labels == number)
+    noise = np.random.default_rng(0).integers(0, 2, (3000, 4000)).astype(np.uint8)
+    with pytest.raises(DataError, match="The mask x has more than 4,194,304 runs; is it a picture?"):
+        run_lengths(noise, 1, "x")
 
 
 def test_regions_touch_at_corners_too() -> None:
@@ -243,17 +253,14 @@ def huge(path: Path) -> None:
 
 def test_huge_headers_are_refused_before_decoding(tmp_path: Path) -> None:
     photo(tmp_path)
-    huge(tmp_path / "masks/a.png")
-    text = "which is more than 268,435,456 pixels; it is damaged, or must be made smaller."
-    assert (
-        sentence_of(tmp_path, classes=["dent"])
-        == f"The image {tmp_path}/masks/a.png says it is 60000x60000, {text}"
-    )
-    huge(tmp_path / "images/b.png")
-    assert (
-        sentence_of(tmp_path, classes=["dent"])
-        == f"The image {tmp_path}/images/b.png says it is 60000x60000, {text}"
-    )
+    text = "says it is 60000x60000, which is more than {} pixels; it is damaged, or must be made smaller."
+    for what, name, most in (
+        ("mask", "masks/a.png", "134,217,728"),
+        ("image", "images/b.png", "268,435,456"),
+    ):
+        huge(tmp_path / name)
+        sentence = sentence_of(tmp_path, classes=["dent"])
+        assert sentence == f"The {what} {tmp_path}/{name} {text.format(most)}"
 
 
 def dataset_of(folder: Path, *annotations: RawAnnotation, **image: Any) -> AnnotatedDataset:

@@ -141,6 +141,8 @@ def test_folders_that_nothing_describes(tmp_path: Path, images: list[str], split
     assert sentence_of(tmp_path) == (
         f"The folder {tmp_path} has no names of classes; write them into classes.txt in it, one a line."
     )
+    if images != ["a.jpg"]:
+        assert recognize(tmp_path) == "yolo"
     assert read(tmp_path, classes=["x"])[0].classes == ["x"]
     text = (
         '{"categories": [{"id": 1, "name": "b"}, {"id": 0, "name": "a"}]}'
@@ -216,7 +218,7 @@ def test_boxes_with_scores_and_names_yaml_would_change(tmp_path: Path) -> None:
             "{} describes key points (kpt_shape), which are neither outlines nor boxes.",
         ),
         ("train: images\nnames: &a [*a]", "The YOLO file {} is not valid YAML."),
-        ("[" * 5000, "The YOLO file {} is not valid YAML."),
+        ("- " * 5000, "The YOLO file {} is not valid YAML."),
     ],
 )
 def test_descriptions_that_cannot_be_used(tmp_path: Path, yaml: str, sentence: str) -> None:
