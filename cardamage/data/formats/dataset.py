@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ...errors import DataError
 from ...utils.suggest import did_you_mean
 from ..annotation_report import AnnotationReport
-from ..checks import RawAnnotation, check_annotation
+from ..bulk_checks import check_annotations
+from ..checks import RawAnnotation
 
-__all__ = ["AnnotatedDataset", "AnnotatedImage", "Images", "class_id", "to_dicts"]
+__all__ = ["AnnotatedDataset", "AnnotatedImage", "Images", "check_images_annotations", "class_id", "to_dicts"]
+
+# Images whose annotations are checked together.
+_TOGETHER = 256
 
 
 @dataclass
@@ -90,13 +95,23 @@ def to_dicts(
     ids = {name: index for index, name in enumerate(names)}
     findings = report or AnnotationReport(dataset.source)
     dicts = []
-    for number, image in enumerate(dataset.images, start=1):
+    for number, (image, checked) in enumerate(
+        check_images_annotations(dataset.images, ids, findings), start=1
+    ):
         record: dict[str, Any] = {
             "file_name": image.source,
             "height": image.height,
             "width": image.width,
             "image_id": image.extra.get("id", number),
-            "annotations": list(_checked(image, ids, findings, extra_keys)),
+            "annotations": [
+                {
+                    **{key: raw.extra[key] for key in extra_keys if key in raw.extra},
+                    **found,
+                    "category_id": ids[raw.label],
+                }
+                for raw, found in zip(image.annotations, checked, strict=True)
+                if found is not None
+            ],
         }
         if image.embedded:
             record["image_bytes_from"] = {"labelme_json": image.source}
@@ -118,12 +133,28 @@ def class_id(raw: RawAnnotation, ids: Mapping[str, int]) -> int:
     return ids[raw.label]
 
 
-def _checked(
-    image: AnnotatedImage, ids: dict[str, int], report: AnnotationReport, extra_keys: Sequence[str]
-) -> Iterator[dict[str, Any]]:
-    for raw in image.annotations:
-        number = class_id(raw, ids)
-        checked = check_annotation(raw, image.height, image.width, report)
-        if checked is not None:
-            extra = {key: raw.extra[key] for key in extra_keys if key in raw.extra}
-            yield {**extra, **checked, "category_id": number}
+def check_images_annotations(
+    images: Iterable[AnnotatedImage], ids: Mapping[str, int], report: AnnotationReport
+) -> Iterator[tuple[AnnotatedImage, list[dict[str, Any] | None]]]:
+    """Check the annotations of images, many at once.
+
+    Args:
+        images: may stream.
+        ids: the classes' numbers by name.
+        report: is told what was found.
+
+    Yields:
+        Each image with what :func:`~cardamage.data.checks.check_annotation` returns for its annotations.
+
+    Raises:
+        DataError: for a label that is not among the classes, or a damaged mask.
+    """
+    waiting = iter(images)
+    while together := list(itertools.islice(waiting, _TOGETHER)):
+        raws = [raw for image in together for raw in image.annotations]
+        for raw in raws:
+            class_id(raw, ids)
+        sizes = [(image.height, image.width) for image in together for _ in image.annotations]
+        checked = iter(check_annotations(raws, sizes, report))
+        for image in together:
+            yield image, list(itertools.islice(checked, len(image.annotations)))

@@ -72,7 +72,7 @@ class LabelmeCache:
         self._stem = f"labelme-{key.hexdigest()}"
         self.packs: list[PackPlace] = []
         self._fresh = True
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, tuple[Any, ...]] = {}
         self._saved = 0
         try:
             os.makedirs(self._folder, exist_ok=True)
@@ -83,9 +83,10 @@ class LabelmeCache:
 
     def find(self, path: str, finder: PictureFinder) -> Known | None:
         """Return what is known of a file, or None where it must be read."""
-        known = self._known.get(path)
-        if known is None:
+        row = self._known.get(path)
+        if row is None:
             return None
+        known = _entry(row)
         stamp = stamp_of(path)
         if stamp is None:
             return None
@@ -147,7 +148,7 @@ class LabelmeCache:
             return
         spools = [Spool(path) for path in paths]
         packs = [(spools[number], place) for number, place in content["packs"]]
-        known = {row[0]: _entry(row) for row in content["files"]}
+        known = {row[0]: row for row in content["files"]}
         if all(place[0] + place[1] <= spool.end for spool, place in packs):
             self.packs, self._known, self._saved = packs, known, content["saved"]
 
@@ -161,15 +162,15 @@ class LabelmeCache:
 
 def _row(known: Known) -> tuple[Any, ...]:
     facts = known.facts
-    notes = (facts.notes.read, facts.notes.findings) if facts.notes.findings else None
+    notes = None if facts.notes is None else (facts.notes.read, facts.notes.findings)
     return (
-        *(facts.path, facts.name, tuple(facts.labels), notes, facts.digest, facts.image_path, facts.beside),
-        *(facts.looked_at, facts.stamp, known.pack, known.place),
+        *(facts.path, facts.name, facts.labels, notes, facts.stamp, facts.digest, facts.image_path),
+        *(facts.beside, facts.looked_at, known.pack, known.place),
     )
 
 
 def _entry(row: tuple[Any, ...]) -> Known:
-    path, name, labels, notes, digest, image_path, beside, looked_at, stamp, pack, place = row
-    told = Notes() if notes is None else Notes(*notes)
-    facts = FileFacts(path, name, frozenset(labels), told, stamp, digest, image_path, beside, looked_at)
-    return Known(facts, pack, place)
+    facts = FileFacts(*row[:9])
+    if row[3] is not None:
+        facts.notes = Notes(*row[3])
+    return Known(facts, row[9], row[10])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from .dataset import AnnotatedImage
+from .labelme_folder import Listings
 from .labelme_json import LabelmeJson, parse_labelme, read_file
 from .labelme_objects import TAKEN, Notes, objects_of, shape_label
 from .labelme_picture import PictureFinder, picture_size
@@ -30,7 +31,7 @@ class FileFacts:
         path: the file.
         name: its image's; None where it is no Labelme file.
         labels: of all its shapes.
-        notes: what a report is told.
+        notes: what a report is told; None for nothing.
         stamp: of the file, before it was read.
         digest: of its content.
         image_path: its ``imagePath``.
@@ -40,8 +41,8 @@ class FileFacts:
 
     path: str
     name: str | None = None
-    labels: frozenset[str] = frozenset()
-    notes: Notes = field(default_factory=Notes)
+    labels: tuple[str, ...] = ()
+    notes: Notes | None = None
     stamp: Stamp | None = None
     digest: bytes = b""
     image_path: Any = None
@@ -57,10 +58,18 @@ class LabelmeReader:
         line_width: of lines and line strips that don't say theirs, in pixels.
         image_root: a folder of pictures besides the usual places.
         digests: whether to take stamps and digests, for a cache.
+        listings: what is known of folders already.
     """
 
-    def __init__(self, root: str, line_width: float, image_root: str | None, digests: bool = False) -> None:
-        self.finder = PictureFinder(root, image_root)
+    def __init__(
+        self,
+        root: str,
+        line_width: float,
+        image_root: str | None,
+        digests: bool = False,
+        listings: Listings | None = None,
+    ) -> None:
+        self.finder = PictureFinder(root, image_root, listings)
         self._line_width = line_width
         self._digests = digests
         self._start = "" if root == "." else os.path.join(root, "")
@@ -91,8 +100,11 @@ class LabelmeReader:
         if self._digests and (file.embedded or not _says_size(content)):
             facts.looked_at = None if facts.beside is None else stamp_of(facts.beside)
         shapes = content["shapes"]
-        facts.labels = frozenset([shape_label(shape) for shape in shapes])
-        objects = objects_of(path, shapes, size, self._line_width, facts.notes)
+        labels = [shape_label(shape) for shape in shapes]
+        facts.labels = tuple(dict.fromkeys(labels))
+        notes = Notes()
+        objects = objects_of(path, shapes, labels, size, self._line_width, notes)
+        facts.notes = notes if notes.findings else None
         facts.name = self._embedded_name(path, file) if embedded else self._name(picture)
         extra = {f"labelme_{k}" if k in TAKEN else k: v for k, v in content.items() if k not in _OWN}
         if flags := content.get("flags"):

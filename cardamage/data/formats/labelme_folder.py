@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from ...errors import DataError
-from .reading import natural_key
 
 __all__ = ["Listings", "json_files"]
 
+_DIGITS = re.compile("[0-9]+")
 
-def json_files(folder: str | os.PathLike[str]) -> list[str]:
+
+def json_files(folder: str | os.PathLike[str], listings: Listings | None = None) -> list[str]:
     """List the JSON files of a folder and the folders below it, in natural order of their names.
 
     Hidden ones are left out, links to folders are not followed.
+
+    Args:
+        folder: the folder.
+        listings: is told what the folders hold.
 
     Returns:
         Paths that begin with the folder's.
@@ -27,22 +34,32 @@ def json_files(folder: str | os.PathLike[str]) -> list[str]:
         raise DataError(f"The Labelme folder {root} is a file; name the folder it is in.")
     if not root.is_dir():
         raise DataError(f"The Labelme folder {root} does not exist.")
-    found: list[tuple[list[tuple[int, int, str]], str]] = []
-    start = "" if str(root) == "." else str(root)
-    waiting = [(start, "")]
+    found: list[tuple[str, str]] = []
+    waiting = [("" if str(root) == "." else str(root), "")]
     while waiting:
         place, below = waiting.pop()
+        start = os.path.join(place, "") if place else ""
+        files = []
         for entry in _entries(place or "."):
             name = entry.name
-            if name.startswith("."):
+            if _is_file(entry):
+                files.append(name)
+            elif os.path.isdir(entry.path):
+                if not name.startswith(".") and not entry.is_symlink():
+                    waiting.append((start + name, f"{below}{name}/"))
                 continue
-            relative = f"{below}{name}"
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append((os.path.join(place, name), f"{relative}/"))
-            elif name.endswith(".json") and not entry.is_dir():
-                found.append((natural_key(relative), os.path.join(place, name)))
+            if name.endswith(".json") and not name.startswith("."):
+                found.append((_DIGITS.sub(_sortable, below + name), start + name))
+        if listings is not None:
+            listings.add(place, files)
     found.sort()
     return [path for _, path in found]
+
+
+def _sortable(digits: re.Match[str]) -> str:
+    """A number as text that sorts by its value, and before any letter; as :func:`.reading.natural_key`."""
+    value = digits.group().lstrip("0")
+    return f"\x01{chr(256 + len(value))}{value}"
 
 
 class Listings:
@@ -50,6 +67,10 @@ class Listings:
 
     def __init__(self) -> None:
         self._folders: dict[str, frozenset[str]] = {}
+
+    def add(self, folder: str, names: Iterable[str]) -> None:
+        """Note the names of a folder's files."""
+        self._folders[folder] = frozenset(names)
 
     def names(self, folder: str) -> frozenset[str]:
         """Return the names of a folder's files; none where there is no such folder."""
@@ -61,9 +82,17 @@ class Listings:
 
 def _file_names(folder: str) -> frozenset[str]:
     try:
-        return frozenset(entry.name for entry in os.scandir(folder or ".") if entry.is_file())
+        return frozenset(entry.name for entry in os.scandir(folder or ".") if _is_file(entry))
     except (OSError, ValueError):
         return frozenset()
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        # A link that leads to itself.
+        return False
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

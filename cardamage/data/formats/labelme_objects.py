@@ -66,18 +66,23 @@ def shape_label(shape: dict[str, Any]) -> str:
 
 
 def objects_of(
-    path: str, shapes: list[dict[str, Any]], size: tuple[int, int], line_width: float, notes: Notes
+    path: str,
+    shapes: list[dict[str, Any]],
+    labels: list[str],
+    size: tuple[int, int],
+    line_width: float,
+    notes: Notes,
 ) -> list[RawAnnotation]:
     """Turn the shapes of a file into objects.
 
     Args:
         path: the file, for messages.
         shapes: as stored.
+        labels: of the shapes.
         size: height and width of the image.
         line_width: of lines and line strips that don't say theirs, in pixels.
         notes: is told of shapes that can't be objects.
     """
-    labels = [shape_label(shape) for shape in shapes]
     found = []
     for label, indices in _grouped(shapes, labels):
         if label:

@@ -31,12 +31,13 @@ class PictureFinder:
     Args:
         root: the dataset's folder. A picture may lie in it or beside it (``../images``), not farther away.
         image_root: another folder that holds pictures, with those below it; it is looked at first.
+        listings: what is known of folders already.
     """
 
-    def __init__(self, root: str, image_root: str | None = None) -> None:
+    def __init__(self, root: str, image_root: str | None = None, listings: Listings | None = None) -> None:
         self._allowed = os.path.dirname(os.path.abspath(root))
         self._image_root = image_root
-        self._listings = Listings()
+        self._listings = listings or Listings()
         self._places: dict[tuple[str, str], list[tuple[str, frozenset[str]]]] = {}
         self._stems: dict[str, list[tuple[str, frozenset[str]]]] = {}
 
@@ -60,7 +61,7 @@ class PictureFinder:
 
     def beside(self, json_path: str, image_path: Any) -> str | None:
         """Return the picture file that `image_path` names, or one with the JSON's name, or None."""
-        folder, json_name = os.path.split(json_path)
+        folder, _, json_name = json_path.rpartition(os.sep)
         stem = json_name[:-5]
         below, name = _named(image_path or stem)
         places = self._places.get((folder, below))
@@ -68,7 +69,7 @@ class PictureFinder:
             places = self._places[folder, below] = self._named_places(folder, below)
         for place, names in places:
             if name in names:
-                return os.path.join(place, name)
+                return place + name
         return self._of_same_stem(folder, stem)
 
     def _of_same_stem(self, folder: str, stem: str) -> str | None:
@@ -79,7 +80,7 @@ class PictureFinder:
         for place, names in places:
             for end in _ENDS:
                 if stem + end in names:
-                    return os.path.join(place, stem + end)
+                    return place + stem + end
         return None
 
     def _named_places(self, folder: str, below: str) -> list[tuple[str, frozenset[str]]]:
@@ -92,9 +93,9 @@ class PictureFinder:
         return self._listed(places)
 
     def _listed(self, places: list[tuple[str, str]]) -> list[tuple[str, frozenset[str]]]:
-        """Places with their files, without those that are not within the folder beside them."""
+        """Places that end with a separator, and their files; only those within the folder beside them."""
         within = dict.fromkeys(place for place, allowed in places if _is_within(place, allowed))
-        return [(place, self._listings.names(place)) for place in within]
+        return [(os.path.join(place, "") if place else "", self._listings.names(place)) for place in within]
 
     def _expected(self, json_path: str, image_path: Any) -> str:
         folder, json_name = os.path.split(json_path)

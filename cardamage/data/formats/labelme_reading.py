@@ -6,11 +6,13 @@ the disk: memory does not grow with their number.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from ..annotation_report import AnnotationReport
 from .dataset import AnnotatedDataset, AnnotatedImage, Images
 from .labelme_cache import Known, LabelmeCache, PackPlace
 from .labelme_file import FileFacts, LabelmeReader
-from .labelme_folder import json_files
+from .labelme_folder import Listings, json_files
 from .labelme_objects import IGNORED_LABEL
 from .labelme_pool import FEW, blocks
 from .registry import ReadOptions
@@ -50,16 +52,19 @@ def read_labelme(
     image_root = None if options.image_root is None else os.fspath(options.image_root)
     if image_root is not None and not os.path.isdir(image_root):
         raise DataError(f"The image folder {image_root} of {root} does not exist.")
-    paths = json_files(root)
+    listings = Listings()
+    paths = json_files(root, listings)
     cache = None
     if options.cache is not None:
-        cache = LabelmeCache(options.cache, root, (options.line_width, image_root))
-    reader = LabelmeReader(root, options.line_width, image_root, digests=cache is not None)
+        with _without_collection():
+            cache = LabelmeCache(options.cache, root, (options.line_width, image_root))
+    reader = LabelmeReader(root, options.line_width, image_root, cache is not None, listings)
     found = _Found(report)
-    if cache is None and len(paths) <= FEW:
-        images: Images = _in_memory(paths, reader, found)
-    else:
-        images = _streamed(paths, reader, cache, options.workers, found)
+    with _without_collection():
+        if cache is None and len(paths) <= FEW:
+            images: Images = _in_memory(paths, reader, found)
+        else:
+            images = _streamed(paths, reader, cache, options.workers, found)
     if not found.names:
         raise DataError(
             f"The folder {root} holds no Labelme file (a .json with 'shapes'); annotate its photos first."
@@ -70,6 +75,18 @@ def read_labelme(
     return AnnotatedDataset(
         root, "labelme", labels if options.classes is None else list(options.classes), images
     )
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep Python from looking for rings of objects again and again: JSON makes many objects and no rings."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Found:
@@ -90,8 +107,9 @@ class _Found:
         if facts.name is None:
             self.others += 1
             return None
-        self.labels |= facts.labels
-        facts.notes.tell(self._report)
+        self.labels.update(facts.labels)
+        if facts.notes is not None:
+            facts.notes.tell(self._report)
         name = facts.name
         if name in self.names:
             # Two files of one picture: each is named by its own file.

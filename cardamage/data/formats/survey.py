@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ...errors import DataError
-from ...utils.suggest import did_you_mean
 from ..annotation_report import AnnotationReport
-from ..checks import RawAnnotation, check_annotation
+from ..checks import RawAnnotation
 from ..image_checks import check_images
-from .dataset import AnnotatedDataset, AnnotatedImage, Images
+from .dataset import AnnotatedDataset, AnnotatedImage, Images, check_images_annotations
 from .spool import Place, Spool, SpooledImages, pack
 
 __all__ = ["Survey", "checked_dataset", "part_rank", "part_table"]
@@ -74,7 +72,10 @@ def checked_dataset(dataset: AnnotatedDataset, report: AnnotationReport) -> tupl
     """
     ids = {name: index for index, name in enumerate(dataset.classes)}
     found = Survey()
-    passing = (_noted(_checked(image, ids, report), ids, found) for image in _told(dataset.images))
+    passing = (
+        _noted(replace(image, annotations=list(_usable(image, checked))), ids, found)
+        for image, checked in check_images_annotations(_told(dataset.images), ids, report)
+    )
     images: Images = list(passing) if isinstance(dataset.images, list) else _spooled(passing)
     return replace(dataset, images=images), found
 
@@ -104,16 +105,8 @@ def _spooled(images: Iterator[AnnotatedImage]) -> SpooledImages:
     return SpooledImages(packs, np.array(where, dtype=np.int64).reshape(-1, 2))
 
 
-def _checked(image: AnnotatedImage, ids: dict[str, int], report: AnnotationReport) -> AnnotatedImage:
-    return replace(image, annotations=list(_usable(image, ids, report)))
-
-
-def _usable(image: AnnotatedImage, ids: dict[str, int], report: AnnotationReport) -> Iterator[RawAnnotation]:
-    for raw in image.annotations:
-        if raw.label not in ids:
-            hint = did_you_mean(raw.label, ids) or f" ({', '.join(ids)}); correct it, or add the class."
-            raise DataError(f"{raw.place}: the label is not among the classes{hint}")
-        found = check_annotation(raw, image.height, image.width, report)
+def _usable(image: AnnotatedImage, checked: Sequence[dict[str, Any] | None]) -> Iterator[RawAnnotation]:
+    for raw, found in zip(image.annotations, checked, strict=True):
         if found is not None:
             outline, box = found.get("segmentation"), None if raw.bbox is None else found["bbox"]
             if isinstance(outline, list):
