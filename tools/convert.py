@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         read=ReadOptions(
             line_width=args.line_width, workers=args.workers, cache=None if args.no_cache else cache_folder()
         ),
-        write=WriteOptions(pictures=args.pictures, tolerance=args.tolerance),
+        write=WriteOptions(pictures=args.pictures, tolerance=args.tolerance, masks=args.masks),
     )
     done = convert(args.source, args.output, args.to, options)
     print(described(done, args.output / LOG_NAME))
@@ -76,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--tolerance", type=float, default=0.0, metavar="PX", help="outlines of masks may be simplified by it"
+    )
+    parser.add_argument(
+        "--masks",
+        choices=["instance", "index"],
+        default="instance",
+        help="mask pictures: one for each object, or one for each photo (default: instance)",
     )
     parser.add_argument(
         "--line-width", type=float, default=5.0, metavar="PX", help="of lines and line strips (default: 5)"

@@ -87,3 +87,12 @@ def test_a_mistake_is_one_sentence(
     assert done.returncode == 1
     assert done.stderr == f"error: {said}\n"
     assert not (tmp_path / "out").exists()
+
+
+def test_masks_of_both_kinds(run: Run, photos: Path, tmp_path: Path) -> None:
+    for kind, mask in (("instance", "masks/1/1_scratch.png"), ("index", "masks/1.png")):
+        out = tmp_path / kind
+        assert run(photos, "--to", "masks", "--masks", kind, "-o", out, "--workers", 1).returncode == 0
+        with Image.open(out / mask) as image:
+            values = {value for _, value in image.getcolors() or []}
+        assert values == ({0, 255} if kind == "instance" else {0, 2})

@@ -76,7 +76,9 @@ def write(
 
 
 def _description(dataset: AnnotatedDataset, splits: Sequence[str]) -> str:
-    content: dict[str, Any] = {split: f"images/{split}" for split in splits}
+    usual = [split for split in ("train", "val", "test") if split in splits]
+    in_order = dict.fromkeys([*usual, *splits])
+    content: dict[str, Any] = {split: f"images/{split}" for split in in_order}
     content["nc"] = len(dataset.classes)
     content["names"] = dict(enumerate(dataset.classes))
     content.update({key: dataset.extra[key] for key in ("roboflow", "license") if key in dataset.extra})
