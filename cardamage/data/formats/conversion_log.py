@@ -11,7 +11,10 @@ from typing import IO
 from ...utils.files import atomic_write
 from ..annotation_report import AnnotationReport
 
-__all__ = ["ConversionLog", "LoggedReport"]
+__all__ = ["ESCAPED", "ConversionLog", "LoggedReport"]
+
+# A file's name need not be Unicode on Linux; text must be.
+ESCAPED = "backslashreplace"
 
 _SHOWN = 20
 
@@ -20,7 +23,7 @@ class ConversionLog:
     """Lines that wait in a temporary file until there is a folder for them."""
 
     def __init__(self) -> None:
-        self._file: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")
+        self._file: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors=ESCAPED)
 
     def write(self, line: str) -> None:
         """Add a line."""
@@ -34,7 +37,7 @@ class ConversionLog:
         """
         self._file.seek(0)
         with atomic_write(path) as target:
-            target.write(f"{heading}\n")
+            target.write(f"{heading}\n".encode("utf-8", ESCAPED).decode())
             shutil.copyfileobj(self._file, target)
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from .conversion_log import ESCAPED
 from .convert import Conversion
 from .survey import part_rank
 
@@ -31,11 +32,13 @@ def described(done: Conversion, log: Path) -> str:
         lines.append(
             f"{count} images are copies or near-duplicates of {photos} photos; each photo is on one side."
         )
-    lines += ["", class_table(done), "", f"Each single case is in {log}."]
+    lines += ["", class_table(done), ""]
+    if done.losses.counts or any(report.counts for report in done.reports):
+        lines.append(f"Each single case is in {log}.")
     for part, name in sorted(done.written.dataset.items(), key=lambda item: part_rank(item[0])):
         key = "DATASETS.TRAIN" if part in ("", "all", "train") else "DATASETS.TEST"
         lines.append(f"{part or 'all'}: {key} \"('{name}',)\"")
-    return "\n".join(lines)
+    return "\n".join(lines).encode("utf-8", ESCAPED).decode()
 
 
 def class_table(done: Conversion) -> str:

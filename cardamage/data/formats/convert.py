@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ...errors import DataError
 from ...utils.files import ensure_writable_dir
 from ..annotation_report import AnnotationReport
 from .conversion_log import ConversionLog, LoggedReport
 from .dataset import AnnotatedDataset, AnnotatedImage
+from .pictures import FreeNames
 from .reading import read_text
 from .registry import ReadOptions, WriteOptions, Written, read_annotations, write_annotations
 from .reshaping import ChangedImages, merged, ordered, parse_renames, renamed
@@ -42,7 +43,8 @@ class ConvertOptions:
         merge: whether several sources become one dataset.
         parts_by_folder: whether a Labelme folder with nothing but ``train``, ``val``, ``valid`` and ``test``
             in it has these parts, as our own writer makes them.
-        classes: their order after renaming; None keeps the source's.
+        classes: their order after renaming; None keeps the source's. Without renaming they also name the
+            numbers of sources that have no list of classes.
         into_used: whether the target may be a folder in use, and nothing but the dataset is written to it.
         read: see :class:`ReadOptions`.
         write: see :class:`WriteOptions`; pictures are copied unless it says otherwise.
@@ -154,8 +156,10 @@ def _gathered(
 ) -> tuple[AnnotatedDataset, Survey, dict[str, tuple[str, int]]]:
     """All sources as one dataset with its final classes, checked."""
     found, read, raw = [], {}, []
+    # Numbers that have no names yet get those that are not to be renamed.
+    reading = options.read if options.rename else replace(options.read, classes=options.classes)
     for source, report in zip(sources, reports, strict=True):
-        dataset = read_annotations(source, options.source_format, options.read, report)
+        dataset = read_annotations(source, options.source_format, reading, report)
         raw.append(dataset)
         read[os.fspath(source)] = (dataset.format, len(dataset.images))
     known = list(dict.fromkeys(name for dataset in raw for name in dataset.classes))
@@ -165,12 +169,23 @@ def _gathered(
     if classes is None:
         classes = list(dict.fromkeys(names.get(name, name) for name in known))
     for dataset, report in zip(raw, reports, strict=True):
-        whole, survey = checked_dataset(ordered(renamed(dataset, names), classes), report)
+        checked, survey = checked_dataset(ordered(renamed(dataset, names), classes), report)
         if options.parts_by_folder and dataset.format == "labelme":
-            whole = _parts_by_folder(whole, survey)
-        ready.append(whole)
+            checked = _parts_by_folder(checked, survey)
+        ready.append(checked)
         found.append(survey)
-    return merged(ready, losses), _joined(found), read
+    whole = _joined(found)
+    if len(ready) > 1:
+        _tell_names(whole.names, losses)
+    return merged(ready, losses), whole, read
+
+
+def _tell_names(names: Sequence[str], losses: AnnotationReport) -> None:
+    free = FreeNames()
+    for name in names:
+        new = free.take(PurePosixPath(name))
+        if new != name:
+            losses.add("changed", "another set has a picture of its name", name, f"it is {new} now")
 
 
 def _parts_by_folder(dataset: AnnotatedDataset, found: Survey) -> AnnotatedDataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,26 @@ def test_order_of_classes(photos: Path, tmp_path: Path) -> None:
         convert([photos], tmp_path / "other", "coco", ConvertOptions(classes=["dent", "scratch", "dent"]))
 
 
+def test_classes_name_the_numbers_of_a_set_without_names(photos: Path, tmp_path: Path) -> None:
+    convert([photos], tmp_path / "yolo", "yolo")
+    (tmp_path / "yolo/data.yaml").unlink()
+    with pytest.raises(DataError, match="has no names of classes"):
+        convert([tmp_path / "yolo"], tmp_path / "out", "coco", ConvertOptions(source_format="yolo"))
+    options = ConvertOptions(source_format="yolo", classes=["bump", "line"])
+    done = convert([tmp_path / "yolo"], tmp_path / "out", "coco", options)
+    assert done.objects == {"train": Counter(bump=5, line=10)}
+
+
+def test_names_that_are_no_unicode(photos: Path, tmp_path: Path) -> None:
+    strange = os.fsdecode(b"\xff")
+    (photos / f"{strange}.jpg").write_bytes((photos / "0.jpg").read_bytes())
+    write(photos / f"{strange}.json", [{"label": "dent", "points": SQUARE[:2]}], f"{strange}.jpg")
+    done = convert([photos], tmp_path / "out", "coco")
+    assert "\\udcff.json, shape 0" in described(done, tmp_path / "log")
+    assert "\\udcff.json, shape 0" in (tmp_path / "out" / LOG_NAME).read_text()
+    assert done.images == {"all": 11}
+
+
 def test_sets_are_merged_by_the_names_of_their_classes(photos: Path, tmp_path: Path) -> None:
     second = tmp_path / "second"
     second.mkdir()
@@ -204,6 +225,8 @@ def test_sets_are_merged_by_the_names_of_their_classes(photos: Path, tmp_path: P
     originals = {"0_2.jpg": second / "0.jpg", "2_2.jpg": second / "2.jpg", "20.jpg": second / "20.jpg"}
     for name, original in originals.items():
         assert (tmp_path / "out/images" / name).read_bytes() == original.read_bytes()
+    told = (tmp_path / "out" / LOG_NAME).read_text()
+    assert "0.jpg: changed, it is 0_2.jpg now." in told
     wheel = next(a for a in coco["annotations"] if a["category_id"] == 3)
     assert names[wheel["image_id"]] == "0_2.jpg"
 
