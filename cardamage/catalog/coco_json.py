@@ -126,9 +126,9 @@ def mask_area(segmentation: Any, height: int, width: int) -> float:
         Pixels; parts that overlap count once.
     """
     if isinstance(segmentation, list):
-        rle = mask_util.merge(
-            mask_util.frPyObjects([list(map(float, p)) for p in segmentation], height, width)
-        )
+        parts = [p if type(p) is list else list(map(float, p)) for p in segmentation]
+        rles = mask_util.frPyObjects(parts, height, width)
+        rle = rles[0] if len(rles) == 1 else mask_util.merge(rles)
     elif isinstance(segmentation["counts"], list):
         rle = mask_util.frPyObjects(segmentation, height, width)
     else:

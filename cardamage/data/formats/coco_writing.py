@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -33,6 +33,7 @@ _NOT_WRITTEN = frozenset({"category_ids", "categories", "splits", "images", "ann
 # As many decimals survive the way from x, y, width, height to two corners and back.
 _DECIMALS = 9
 _FARTHEST = 1e9
+_ENCODER = json.JSONEncoder(allow_nan=False)
 
 
 def write(
@@ -85,6 +86,9 @@ def write(
 
 
 def _below(path: str, root: Path) -> str:
+    folder = f"{root}{os.sep}"
+    if path.startswith(folder) and os.sep == "/" and "/." not in path and "//" not in path:
+        return path[len(folder) :]
     return Path(os.path.relpath(path, root)).as_posix()
 
 
@@ -160,11 +164,13 @@ def _shape(raw: RawAnnotation, height: int, width: int, losses: AnnotationReport
         area = float(mask_util.area(rle))
         box = box or [float(v) for v in mask_util.toBbox(rle)]
     elif raw.polygons is not None:
-        segmentation = _parts(raw, box is not None, losses)
+        outline = _Outline(raw, height, width, losses)
+        segmentation = outline.parts
         if segmentation:
-            inside = _inside(segmentation, height, width)
-            area = mask_area(inside, height, width) if inside else 0.0
-            box = box or _around(inside or segmentation)
+            area = mask_area(outline.inside, height, width) if outline.inside else 0.0
+            box = box or outline.box
+        elif not raw.polygons:
+            losses.add("lost" if box is None else "changed", "its outline has no points", raw.place)
     if box is None:
         if raw.polygons is None:
             losses.add("lost", "it has neither outline nor box", raw.place)
@@ -180,60 +186,76 @@ def _given_box(corners: Any) -> list[float] | None:
     return box if all(abs(v) <= _FARTHEST for v in box) else None
 
 
-def _parts(raw: RawAnnotation, boxed: bool, losses: AnnotationReport) -> list[list[float]]:
-    """The outline's parts that COCO can hold: it takes 4 numbers for a box, and fails on fewer."""
-    parts: list[list[float]] = []
-    for polygon in raw.polygons or []:
+class _Outline:
+    """An outline's parts as they are, those parts clipped to the image, and the box around these.
+
+    What COCO can't hold is left out: it takes 4 numbers for a box, and fails on fewer. Areas need the clipped
+    parts: pycocotools takes endless memory for what is far outside of the image.
+    """
+
+    def __init__(self, raw: RawAnnotation, height: int, width: int, losses: AnnotationReport) -> None:
+        self.parts: list[list[float]] = []
+        self.inside: list[list[float]] = []
+        self._corners: list[tuple[float, float, float, float]] = []
+        for polygon in raw.polygons or []:
+            reason = self._take(polygon, height, width)
+            if reason:
+                losses.add("lost", reason, raw.place)
+
+    @property
+    def box(self) -> list[float]:
+        """x, y, width and height around what is inside of the image; around all where nothing is."""
+        found = self._corners or [_corners(np.asarray(p).reshape(-1, 2)) for p in self.parts]
+        x0, y0 = min(c[0] for c in found), min(c[1] for c in found)
+        x1, y1 = max(c[2] for c in found), max(c[3] for c in found)
+        return [x0, y0, round(x1 - x0, _DECIMALS), round(y1 - y0, _DECIMALS)]
+
+    def _take(self, polygon: Any, height: int, width: int) -> str | None:
+        """Take in a part, or tell why not."""
         try:
             numbers = np.asarray(polygon, dtype=np.float64).reshape(-1)
         except (TypeError, ValueError):
-            numbers = np.full(6, np.nan)
-        if not (np.abs(numbers) <= _FARTHEST).all():
-            reason = "a part of its outline is not a list of x, y numbers"
-        elif len(numbers) % 2:
-            reason = "a part of its outline has an odd count of numbers"
-        elif len(numbers) < 6:
-            reason = "a part of its outline has fewer than 3 points"
-        else:
-            whole: np.ndarray = numbers.astype(np.int64)
-            kept: list[float] = (whole if (whole == numbers).all() else numbers).tolist()
-            parts.append(kept)
-            continue
-        losses.add("lost", reason, raw.place)
-    if not parts and not raw.polygons:
-        losses.add("changed" if boxed else "lost", "its outline has no points", raw.place)
-    return parts
+            return "a part of its outline is not a list of x, y numbers"
+        if len(numbers) % 2:
+            return "a part of its outline has an odd count of numbers"
+        if len(numbers) < 6:
+            return "a part of its outline has fewer than 3 points"
+        points = numbers.reshape(-1, 2)
+        x0, y0, x1, y1 = corners = _corners(points)
+        # Put so that it also refuses what is no number.
+        if not (x0 >= -_FARTHEST and y0 >= -_FARTHEST and x1 <= _FARTHEST and y1 <= _FARTHEST):
+            return "a part of its outline is not a list of x, y numbers"
+        values: list[float] = numbers.tolist()
+        if all(map(float.is_integer, values)):
+            values = list(map(int, values))
+        self.parts.append(values)
+        if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
+            self.inside.append(values)
+            self._corners.append(corners)
+            return None
+        clipped = outlines.clip(points, width, height)
+        if len(clipped) >= 3:
+            self.inside.append(outlines.flat(clipped))
+            self._corners.append(_corners(clipped))
+        return None
 
 
-def _inside(parts: Iterable[list[float]], height: int, width: int) -> list[list[float]]:
-    """The parts clipped to the image: what is drawn far outside of it would take endless memory."""
-    inside = []
-    for part in parts:
-        points = np.asarray(part, dtype=np.float64).reshape(-1, 2)
-        if points.min() < 0 or (points.max(axis=0) > (width, height)).any():
-            points = outlines.clip(points, width, height)
-        if len(points) >= 3:
-            inside.append(outlines.flat(points))
-    return inside
-
-
-def _around(parts: Iterable[list[float]]) -> list[float]:
-    points = np.concatenate([np.asarray(part, dtype=np.float64).reshape(-1, 2) for part in parts])
+def _corners(points: np.ndarray) -> tuple[float, float, float, float]:
     (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-    return [x0, y0, round(x1 - x0, _DECIMALS), round(y1 - y0, _DECIMALS)]
+    return x0, y0, x1, y1
 
 
 def _as_json(record: dict[str, Any], extra: Mapping[str, Any], place: str, losses: AnnotationReport) -> str:
     """A record and its further fields; those that JSON can't hold are told."""
     further = {key: value for key, value in extra.items() if key not in record}
     try:
-        return json.dumps({**record, **further}, allow_nan=False)
+        return _ENCODER.encode({**record, **further})
     except (TypeError, ValueError, RecursionError):
         pass
     for key, value in list(further.items()):
         try:
-            json.dumps({key: value}, allow_nan=False)
+            _ENCODER.encode({key: value})
         except (TypeError, ValueError, RecursionError):
             del further[key]
             losses.add("lost", f"its field {key!r} is nothing that JSON can hold", place)
-    return json.dumps({**record, **further}, allow_nan=False)
+    return _ENCODER.encode({**record, **further})

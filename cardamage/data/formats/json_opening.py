@@ -47,11 +47,8 @@ def json_files(folder: str | os.PathLike[str], suffixes: tuple[str, ...] = (".js
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if (
-                    entry.name.lower().endswith(".json")
-                    and not entry.name.startswith(".")
-                    and entry.is_file()
-                ):
+                name = entry.name.lower()
+                if name.endswith(suffixes) and not name.startswith(".") and entry.is_file():
                     found.append(Path(entry.path))
                     if len(found) > _MOST_FILES:
                         return []

@@ -18,22 +18,21 @@ def shared_root(images: Iterable[AnnotatedImage]) -> Path | None:
         images: they are gone through once.
 
     Returns:
-        The folder from which their names are, where it is the same for all; else the deepest one that holds
-        them all. None where a picture is embedded in a JSON, or they lie on several drives.
+        The folder from which their names are, where it is the same for all; else one that holds them all.
+        None where a picture is embedded in a JSON, or they lie on several drives.
     """
-    named: set[str] = set()
-    common: str | None = None
+    root: str | None = None
     for image in images:
         if image.embedded:
             return None
         source = os.path.abspath(image.source)
-        end = os.path.join("", *image.name.split("/"))
-        named.add(source.removesuffix(end) if source.endswith(os.sep + end) else "")
-        try:
-            folder = os.path.dirname(source)
-            common = folder if common is None else os.path.commonpath([common, folder])
-        except ValueError:
-            return None
-    if len(named) == 1 and "" not in named:
-        return Path(named.pop())
-    return None if common is None else Path(common)
+        end = os.sep + image.name.replace("/", os.sep)
+        own = source[: -len(end)] if source.endswith(end) else os.path.dirname(source)
+        if root is None:
+            root = own
+        elif root != own:
+            try:
+                root = os.path.commonpath([root or os.sep, own or os.sep])
+            except ValueError:
+                return None
+    return None if root is None else Path(root or os.sep)

@@ -97,6 +97,12 @@ def test_csv(tmp_path: Path, mark: str) -> None:
     assert (first.extra, second.extra, second.annotations) == ({"file_attributes": {"view": "left"}}, {}, [])
 
 
+def test_csv_alone_in_its_folder(tmp_path: Path) -> None:
+    put_csv(tmp_path / "a.csv", [["a.jpg", 5, "{}", 1, 0, json.dumps(POLYGON), '{"name":"dent"}']])
+    assert recognize(tmp_path)
+    assert labels(tmp_path) == ["dent"]
+
+
 def test_long_outline_in_csv(tmp_path: Path) -> None:
     xs = [i % 50 for i in range(100_000)]
     shape = json.dumps({"name": "polygon", "all_points_x": xs, "all_points_y": xs[::-1]})
