@@ -42,6 +42,7 @@ class YoloLayout:
         base: the description's own word for the folder.
         extra: what else it says of the dataset.
         image_root: a folder to look in first.
+        counted: how many classes it says there are, where that is another number than it names.
     """
 
     source: Path
@@ -51,6 +52,7 @@ class YoloLayout:
     base: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
     image_root: Path | None = None
+    counted: str = ""
 
     def split_name(self, split: str) -> str:
         """Return the split that a user means.
@@ -78,7 +80,8 @@ class YoloLayout:
             paths = _listed(place, self) if place.is_file() else _images_below(place)
             if not paths:
                 called = f"{split} of {self.source}" if split else f"of {self.source}"
-                raise DataError(f"The folder {place} ({called}) holds no images.")
+                what = "list" if place.is_file() else "folder"
+                raise DataError(f"The {what} {place} ({called}) holds no images.")
             found.update(dict.fromkeys(paths))
         return list(found)
 
@@ -131,8 +134,11 @@ def find_layout(source: Path, classes: Sequence[str] | None = None) -> YoloLayou
     splits = splits or _plain_splits(source.parent)
     base = content.get("path")
     extra: dict[str, Any] = {key: content[key] for key in ("roboflow", "license") if key in content}
-    base_text = base if isinstance(base, str) and base not in _NOTHING else ""
-    return YoloLayout(source, source.parent, _names(content, source), splits, base_text, extra)
+    base_text = base if isinstance(base, str) and base not in _NOTHING and len(base) <= _LONGEST_PLACE else ""
+    layout = YoloLayout(source, source.parent, _names(content, source), splits, base_text, extra)
+    counted = str(content.get("nc", len(layout.names)))[:20]
+    layout.counted = "" if counted == str(len(layout.names)) else counted
+    return layout
 
 
 def has_labels(folder: Path) -> bool:
@@ -292,8 +298,11 @@ def _has_labels(images: Path, labels: Path) -> bool:
 
 def _places(layout: YoloLayout, value: str) -> Iterator[Path]:
     """Where a description may mean: as it says, then ever shorter ends of it below its folder."""
-    posix = PurePosixPath(PureWindowsPath(value).as_posix() if "\\" in value else value)
-    ends = [part for part in posix.parts if part not in ("..", ".", "/") and not part.endswith(":")]
+    base, posix = (
+        PurePosixPath(PureWindowsPath(t).as_posix() if "\\" in t else t) for t in (layout.base, value)
+    )
+    parts = (base / posix).parts
+    ends = [part for part in parts if part not in ("..", ".", "/") and not part.endswith(":")]
     roots = [layout.folder] if layout.image_root is None else [layout.image_root, layout.folder]
     if layout.base:
         yield layout.folder / layout.base / posix

@@ -77,6 +77,9 @@ def read_yolo_split(
     paths = list(split_of)
     sizes = picture_sizes(paths)
     _tell_orphans(paths, report)
+    if layout.counted:
+        detail = f"it says nc: {layout.counted} and names {len(layout.names)} classes, which count"
+        report.add("kept", "its number of classes is not that of its names", str(layout.source), detail)
     root = _root(layout, paths)
     images = (
         AnnotatedImage(

@@ -252,6 +252,20 @@ def test_what_is_no_yolo_dataset(tmp_path: Path) -> None:
     assert "holds no YOLO dataset" in sentence_of(tmp_path)
 
 
+def test_number_of_classes_that_is_not_that_of_the_names(tmp_path: Path) -> None:
+    photo(tmp_path, "images/a.jpg")
+    (tmp_path / "data.yaml").write_text("train: images\nnc: 3\nnames: [dent]\n")
+    assert [f.sentence for f in read(tmp_path)[1].findings] == [
+        f"{tmp_path}/data.yaml: kept, it says nc: 3 and names 1 classes, which count."
+    ]
+
+
+def test_path_of_another_machine_whose_folder_was_kept(tmp_path: Path) -> None:
+    photo(tmp_path, "cars/images/a.jpg")
+    (tmp_path / "cars.yaml").write_text("path: D:\\sets\\cars\ntrain: images\nnames: [dent]\n")
+    assert placed(read(tmp_path / "cars.yaml")[0]) == {"cars/images/a.jpg": ("train", 1)}
+
+
 def test_image_root(tmp_path: Path) -> None:
     photo(tmp_path / "elsewhere", "images/a.jpg")
     (tmp_path / "set").mkdir()
