@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cardamage.data.doctor import find_all, read_sources
 from cardamage.data.doctor.plots import plot_dataset
+from cardamage.data.doctor.repair.fixing import repairs_text, write_repaired
 from cardamage.data.doctor.reporting import as_json, as_text, exit_status
 from cardamage.data.formats.registry import FORMATS
 from cardamage.errors import ConfigValueError, TrainingError
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError as error:
             raise TrainingError(f"{args.json} can't be written: {error.strerror}.") from None
         print(f"All cases: {args.json}")
+    if args.fix is not None:
+        print(repairs_text(write_repaired(subject, args.fix), args.fix))
     if args.plot is not None:
         print(f"Plot: {plot_dataset(subject, args.plot)}")
     return exit_status(findings, args.strict)
@@ -60,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--from", dest="format", metavar="F", help=f"its format: {', '.join(FORMATS)}")
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures")
     parser.add_argument("--json", type=Path, metavar="F", help="write every case to this file")
+    parser.add_argument("--fix", type=Path, metavar="DST", help="write a repaired copy into this new folder")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw classes and sizes into this folder")
     parser.add_argument("--strict", action="store_true", help="warnings fail too")
     parser.add_argument("--shown", type=int, default=2, metavar="N", help="cases named of each (default: 2)")

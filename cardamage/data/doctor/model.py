@@ -59,6 +59,7 @@ class Shape:
         stated_area: as the file says.
         crowd: whether it stands for many objects.
         by_hand: whether a box was drawn with a box tool, so that its outline is four corners by intent.
+        line: whether it is a line, and its rings are what that covers.
     """
 
     file: str
@@ -72,6 +73,7 @@ class Shape:
     stated_area: float | None = None
     crowd: bool = False
     by_hand: bool = False
+    line: bool = False
 
     def hit(self, text: str = "") -> Hit:
         """Return a case of a finding at this shape."""

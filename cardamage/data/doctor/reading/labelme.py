@@ -147,6 +147,7 @@ def _other_type(
         radius = float(np.hypot(*(points[1] - points[0])))
         shape.rings = [outlines.circle(points[0].tolist(), radius)] if radius <= _LARGEST else []
     elif kind in ("linestrip", "line"):
+        shape.line = True
         shape.rings = list(outlines.stroke(points, _LINE_WIDTH))
     elif kind == "rectangle" and len(points) == 2:
         shape.rings = [outlines.rectangle(points[0].tolist(), points[1].tolist())]

@@ -22,7 +22,7 @@ from ...formats.reading import read_json, read_text
 from ..model import Part, Picture, Shape
 from .values import read_or_note, ring_of
 
-__all__ = ["read_via", "via_entries"]
+__all__ = ["parsed_cell", "read_via", "via_entries"]
 
 _LINE_WIDTH = 5.0
 _LIKELY = ("class", "label", "name", "category", "type", "damage")
@@ -114,7 +114,7 @@ def _csv_entries(path: Path, part: Part) -> Iterator[_Entry]:
             entry = entries.setdefault(name, _Entry(name))
             region: dict[str, Any] = {}
             for key, column in _COLUMNS.items():
-                value, odd = _cell(row.get(column) or "{}")
+                value, odd = parsed_cell(row.get(column) or "{}")
                 repaired += odd
                 if value is None:
                     part.note("D002", path, line, f"{name}: {column} is not JSON")
@@ -131,8 +131,8 @@ def _csv_entries(path: Path, part: Part) -> Iterator[_Entry]:
 _COLUMNS = {"shape_attributes": "region_shape_attributes", "region_attributes": "region_attributes"}
 
 
-def _cell(text: str) -> tuple[Any, bool]:
-    """What the JSON in a cell holds (None if nothing can be read), and whether it had to be repaired."""
+def parsed_cell(text: str) -> tuple[Any, bool]:
+    """Return what the JSON in a csv's cell holds (None: nothing), and whether it had to be repaired."""
     for candidate, repaired in ((text, False), (_UNDEFINED.sub(r"\1null", text), True)):
         try:
             value = json.loads(candidate)
@@ -164,7 +164,7 @@ def _shape(region: dict[str, Any], index: int, key: str, entry: _Entry, part: Pa
     label = str(value or "").strip()
     attributes = _attributes(region, "shape_attributes")
     kind = str(attributes.get("name") or "")
-    shape = Shape(part.source, index, label or None, by_hand=kind == "rect")
+    shape = Shape(part.source, index, label or None, by_hand=kind == "rect", line=kind == "polyline")
     if not label:
         part.note("D408", part.source, index, entry.filename)
     try:

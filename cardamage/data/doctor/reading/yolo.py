@@ -190,9 +190,10 @@ def _shape(
         label = None
     else:
         label = names[int(number)] if names else str(int(number))
-    if len(values) > 4 and values.max() > 2:
-        part.note("D219", file, line, "coordinates above 2: they are pixels, not shares of the picture")
     height, width = size
+    if values.max() > 2:
+        part.note("D219", file, line, "coordinates above 2: they are pixels, not shares of the picture")
+        values = values / np.resize((width, height), len(values))
     shape = Shape(str(file), line, label, size=size)
     if len(values) == 4:
         x, y, w, h = (values * (width, height, width, height)).tolist()

@@ -1,0 +1,67 @@
+"""Labelme files repaired."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from ...formats.reading import read_json
+from ..model import Part, Picture, Subject
+from .pictures import relative
+from .places import Places
+from .plan import Plan
+
+__all__ = ["write_labelme"]
+
+
+def write_labelme(part: Part, subject: Subject, plan: Plan, places: Places) -> None:
+    """Write the repaired copies of Labelme files; those whose picture is lost are left out.
+
+    Args:
+        part: the files as they were read.
+        subject: all that was read.
+        plan: what is repaired; is told what is repaired here.
+        places: of the copy.
+    """
+    for picture in part.pictures:
+        if picture.embedded is None and picture.source in plan.lost:
+            plan.tell("D101", picture.file, None, "left out with its picture")
+            continue
+        content = read_json(picture.file, "Labelme file")
+        shapes = content.get("shapes") if isinstance(content.get("shapes"), list) else []
+        content["shapes"] = [
+            _repaired(entry, picture.file, index, plan)
+            for index, entry in enumerate(shapes)
+            if (picture.file, index) not in plan.dropped
+        ]
+        _place(content, picture, subject, plan, places)
+        target = places.target(picture.file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
+
+
+def _repaired(entry: Any, file: str, index: int, plan: Plan) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    change = plan.changed.get((file, index))
+    label = str(entry.get("label") or "").strip()
+    if label in plan.labels:
+        entry["label"] = plan.labels[label]
+    if change is not None and change.rings is not None and len(change.rings) == 1:
+        entry["points"] = change.rings[0].tolist()
+        entry["shape_type"] = "polygon"
+    return entry
+
+
+def _place(content: dict[str, Any], picture: Picture, subject: Subject, plan: Plan, places: Places) -> None:
+    upright = subject.look(picture.source).upright
+    if picture.size is None and upright is not None:
+        content["imageHeight"], content["imageWidth"] = upright
+        plan.tell("D114", picture.file, None, "size set")
+    if picture.embedded is None and os.path.isfile(picture.source):
+        new = relative(places.target(picture.source), places.target(picture.file).parent)
+        old = str(content.get("imagePath") or "")
+        if new != old:
+            content["imagePath"] = new
+            plan.tell("D117", picture.file, None, f"imagePath {old!r} is {new!r} now")

@@ -1,0 +1,91 @@
+"""YOLO's label files repaired."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from ...formats.reading import read_text
+from ..model import Part, Picture, Shape
+from .places import Places
+from .plan import Plan
+
+__all__ = ["write_yolo", "write_yolo_names"]
+
+
+def write_yolo(part: Part, plan: Plan, places: Places) -> None:
+    """Write the repaired copies of label files; those without a good picture are left out.
+
+    Args:
+        part: the folder as it was read.
+        plan: what is repaired; is told what is repaired here.
+        places: of the copy.
+    """
+    for picture in part.pictures:
+        file = Path(picture.file)
+        if not picture.labelled or not file.is_file():
+            continue
+        if not picture.source or picture.source in plan.lost:
+            plan.tell("D310", picture.file, None, "left out: there is no good picture for it")
+            continue
+        target = places.target(file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(_rows(picture, part, plan), encoding="utf-8")
+
+
+def _rows(picture: Picture, part: Part, plan: Plan) -> str:
+    shapes = {shape.index: shape for shape in picture.shapes}
+    rows = []
+    for line, row in enumerate(read_text(picture.file, "label file").splitlines(), start=1):
+        shape = shapes.get(line)
+        if shape is None or (picture.file, line) in plan.dropped:
+            continue
+        rows.append(_row(row, shape, part.classes, plan))
+    return "".join(f"{row}\n" for row in rows)
+
+
+def _row(row: str, shape: Shape, names: list[str], plan: Plan) -> str:
+    number, *values = row.split()
+    label = plan.labels.get(shape.label or "", shape.label or "")
+    if plan.labels and label in (final := final_names(names, plan)):
+        number = str(final.index(label))
+    change = plan.changed.get((shape.file, shape.index))
+    height, width = shape.size
+    if change is not None and change.rings is not None:
+        points = change.rings[0] / (width, height)
+        values = [f"{value:.8g}" for value in points.reshape(-1).tolist()]
+    elif change is not None and change.box is not None:
+        x0, y0, x1, y1 = change.box
+        centre = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
+        values = [f"{value:.8g}" for value in centre]
+    return " ".join([number, *values])
+
+
+def final_names(names: list[str], plan: Plan) -> list[str]:
+    """Return the class names once those that mean the same are one."""
+    return list(dict.fromkeys(plan.labels.get(name, name) for name in names))
+
+
+def write_yolo_names(file: Path, target: Path, names: list[str], plan: Plan) -> bool:
+    """Write a YAML with the names that are left; whether that was needed.
+
+    Args:
+        file: the YAML.
+        target: its copy.
+        names: those that the labels were read with; other YAML files stay as they are.
+        plan: what is repaired.
+    """
+    content = yaml.safe_load(read_text(file, "YOLO file"))
+    if not isinstance(content, dict) or not plan.labels:
+        return False
+    stated = content.get("names")
+    listed = list(stated.values()) if isinstance(stated, dict) else stated
+    if not isinstance(listed, list) or [str(name) for name in listed] != names:
+        return False
+    content["names"] = final_names(names, plan)
+    if "nc" in content:
+        content["nc"] = len(content["names"])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return True
