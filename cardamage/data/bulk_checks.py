@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..structures import BoxMode
+from ..utils.heap import without_collection
 from . import outlines
 from .annotation_report import AnnotationReport
 from .checks import RawAnnotation, check_annotation, clipped_box
@@ -43,6 +44,13 @@ def check_annotations(
     Raises:
         DataError: for a run-length mask of another size than the image's.
     """
+    with without_collection():
+        return _checked(raws, sizes, report)
+
+
+def _checked(
+    raws: Sequence[RawAnnotation], sizes: Sequence[tuple[int, int]], report: AnnotationReport
+) -> list[dict[str, Any] | None]:
     quick = _sound(raws, sizes)
     checked: list[dict[str, Any] | None] = []
     for number, (raw, (height, width)) in enumerate(zip(raws, sizes, strict=True)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["LFS_SIGN", "ends_whole", "is_cut_short", "kind_of", "wrong_kind"]
+__all__ = ["LFS_SIGN", "ends_whole", "is_cut_short", "kind_of", "plain_jpeg_size", "wrong_kind"]
 
 LFS_SIGN = b"version https://git-lfs.github.com/spec/"
 
@@ -14,6 +14,10 @@ _SIGNS: tuple[tuple[bytes, str], ...] = (
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
 )
+# Baseline and progressive JPEG, of which every decoder takes the size from the first frame.
+_FRAMES = (0xC0, 0xC1, 0xC2)
+# JFIF, tables, Adobe's color transform and comments.
+_WITHOUT_ORIENTATION = (0xE0, 0xDB, 0xC4, 0xDD, 0xEE, 0xFE)
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 
@@ -72,6 +76,35 @@ def is_cut_short(data: bytes) -> str | None:
         return "its PNG data has no end"
     if kind == "WebP" and len(data) < 8 + int.from_bytes(data[4:8], "little"):
         return "its WebP data is shorter than it says"
+    return None
+
+
+def plain_jpeg_size(head: bytes) -> tuple[int, int, int] | None:
+    """Tell a JPEG's size from its first bytes, as :func:`~cardamage.data.image_io.raw_image_size` gives it.
+
+    Args:
+        head: the first bytes of the file.
+
+    Returns:
+        Height, width and 1 for the orientation; None where these bytes don't tell, as the size comes later,
+        or there are fields that may hold an orientation.
+    """
+    if head[:3] != b"\xff\xd8\xff":
+        return None
+    size: tuple[int, int, int] | None = None
+    at = 2
+    while at + 9 <= len(head) and head[at] == 0xFF:
+        marker = head[at + 1]
+        if marker == 0xDA:
+            return size
+        if marker in _FRAMES and size is None and head[at + 4] == 8:
+            height, width = (int.from_bytes(head[at + i : at + i + 2], "big") for i in (5, 7))
+            if not height or not width:
+                return None
+            size = (height, width, 1)
+        elif marker not in _WITHOUT_ORIENTATION:
+            return None
+        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
     return None
 
 

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
+from typing import Any
 
-from cardamage.data.image_signs import ends_whole, is_cut_short, kind_of, wrong_kind
+import pytest
+from PIL import Image
+
+from cardamage.data.image_io import raw_image_size
+from cardamage.data.image_signs import ends_whole, is_cut_short, kind_of, plain_jpeg_size, wrong_kind
 
 
 @pytest.mark.parametrize(
@@ -41,3 +46,25 @@ def test_ends() -> None:
 )
 def test_header_without_scan(data: bytes) -> None:
     assert is_cut_short(data) == "its JPEG data has no end marker"
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": b"x" * 50}, {"dpi": (72, 72)}])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_sizes_of_plain_jpegs(tmp_path: Path, mode: str, options: dict[str, Any]) -> None:
+    path = tmp_path / "a.jpg"
+    Image.new(mode, (300, 70)).save(path, **options)
+    data = path.read_bytes()
+    assert plain_jpeg_size(data[:2048]) == raw_image_size(path) == (70, 300, 1)
+    for end in range(0, 800, 7):
+        assert plain_jpeg_size(data[:end]) in (None, (70, 300, 1))
+
+
+def test_a_jpeg_that_may_be_turned_is_left_to_others(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 70)).save(tmp_path / "a.jpg", exif=exif)
+    assert plain_jpeg_size((tmp_path / "a.jpg").read_bytes()) is None
+    Image.new("RGB", (30, 70)).save(tmp_path / "a.png")
+    assert plain_jpeg_size((tmp_path / "a.png").read_bytes()) is None
+    assert plain_jpeg_size(b"") is None
+    assert plain_jpeg_size(b"\xff\xd8\xff\xe0\x00\x00" * 9) is None

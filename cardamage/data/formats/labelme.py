@@ -24,7 +24,7 @@ from typing import Any
 from ...errors import DataError
 from ..annotation_report import AnnotationReport
 from .dataset import AnnotatedDataset, to_dicts
-from .labelme_folder import json_files
+from .labelme_folder import first_json_files
 from .labelme_json import read_labelme_json
 from .labelme_reading import read_labelme
 from .labelme_writing import write_labelme
@@ -38,10 +38,8 @@ _PROBES = 50
 
 def recognize(path: Path) -> bool:
     """Tell whether a folder holds a Labelme file, or a file is one."""
-    try:
-        paths = [str(path)] if path.is_file() and path.suffix == ".json" else json_files(path)[:_PROBES]
-    except DataError:
-        return False
+    is_json = path.is_file() and path.suffix == ".json"
+    paths = [str(path)] if is_json else first_json_files(path, _PROBES)
     return any(_is_labelme(name) for name in paths)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import DataError
 
-__all__ = ["Listings", "json_files"]
+__all__ = ["Listings", "first_json_files", "json_files"]
 
 _DIGITS = re.compile("[0-9]+")
 
@@ -54,6 +54,32 @@ def json_files(folder: str | os.PathLike[str], listings: Listings | None = None)
             listings.add(place, files)
     found.sort()
     return [path for _, path in found]
+
+
+def first_json_files(folder: str | os.PathLike[str], count: int) -> list[str]:
+    """Return up to `count` JSON files of a folder and those below it, whichever are met first.
+
+    Args:
+        folder: the folder; one that can't be listed has none.
+        count: how many.
+    """
+    found: list[str] = []
+    waiting = [os.fspath(folder)]
+    while waiting and len(found) < count:
+        try:
+            with os.scandir(waiting.pop(0)) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.name.endswith(".json"):
+                        found.append(entry.path)
+                        if len(found) == count:
+                            break
+        except OSError:
+            continue
+    return found
 
 
 def _sortable(digits: re.Match[str]) -> str:

@@ -6,19 +6,18 @@ the disk: memory does not grow with their number.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import time
 from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from ...errors import DataError
+from ...utils.heap import without_collection
 from ..annotation_report import AnnotationReport
 from .dataset import AnnotatedDataset, AnnotatedImage, Images
 from .labelme_cache import Known, LabelmeCache, PackPlace
@@ -56,11 +55,11 @@ def read_labelme(
     paths = json_files(root, listings)
     cache = None
     if options.cache is not None:
-        with _without_collection():
+        with without_collection():
             cache = LabelmeCache(options.cache, root, (options.line_width, image_root))
     reader = LabelmeReader(root, options.line_width, image_root, cache is not None, listings)
     found = _Found(report)
-    with _without_collection():
+    with without_collection():
         if cache is None and len(paths) <= FEW:
             images: Images = _in_memory(paths, reader, found)
         else:
@@ -75,18 +74,6 @@ def read_labelme(
     return AnnotatedDataset(
         root, "labelme", labels if options.classes is None else list(options.classes), images
     )
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Keep Python from looking for rings of objects again and again: JSON makes many objects and no rings."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class _Found:

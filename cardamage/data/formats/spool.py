@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
+from ...utils.heap import without_collection
 from ..checks import RawAnnotation
 from .dataset import AnnotatedImage
 
@@ -46,7 +47,11 @@ def unpack(data: bytes) -> list[AnnotatedImage]:
     Raises:
         pickle.UnpicklingError: for other bytes.
     """
-    records, flat = plain_loads(data)
+    with without_collection():
+        return _unpacked(*plain_loads(data))
+
+
+def _unpacked(records: list[Any], flat: bytes) -> list[AnnotatedImage]:
     points = np.frombuffer(bytearray(flat), dtype=np.float64).reshape(-1, 2)
     images, at = [], 0
     for name, source, height, width, embedded, split, extra, packed in records:

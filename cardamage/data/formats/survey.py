@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,12 +14,9 @@ from ..annotation_report import AnnotationReport
 from ..checks import RawAnnotation
 from ..image_checks import check_images
 from .dataset import AnnotatedDataset, AnnotatedImage, Images, check_images_annotations
-from .spool import Place, Spool, SpooledImages, pack
+from .spooling import spooled
 
 __all__ = ["Survey", "checked_dataset", "part_rank", "part_table"]
-
-# Images that are packed together, and so many at most are in memory.
-_PACK = 200
 
 
 @dataclass
@@ -76,7 +72,7 @@ def checked_dataset(dataset: AnnotatedDataset, report: AnnotationReport) -> tupl
         _noted(replace(image, annotations=list(_usable(image, checked))), ids, found)
         for image, checked in check_images_annotations(_told(dataset.images), ids, report)
     )
-    images: Images = list(passing) if isinstance(dataset.images, list) else _spooled(passing)
+    images: Images = list(passing) if isinstance(dataset.images, list) else spooled(passing)
     return replace(dataset, images=images), found
 
 
@@ -92,17 +88,6 @@ def _noted(image: AnnotatedImage, ids: dict[str, int], found: Survey) -> Annotat
     found.splits.append(image.split)
     found.embedded += image.embedded
     return image
-
-
-def _spooled(images: Iterator[AnnotatedImage]) -> SpooledImages:
-    spool = Spool()
-    packs: list[tuple[Spool, Place]] = []
-    where: list[tuple[int, int]] = []
-    while chunk := list(itertools.islice(images, _PACK)):
-        where += [(len(packs), place) for place in range(len(chunk))]
-        packs.append((spool, spool.append(pack(chunk))))
-    spool.finish()
-    return SpooledImages(packs, np.array(where, dtype=np.int64).reshape(-1, 2))
 
 
 def _usable(image: AnnotatedImage, checked: Sequence[dict[str, Any] | None]) -> Iterator[RawAnnotation]:
