@@ -14,7 +14,7 @@ from .mask_layout import MaskedImage, MaskLayout, class_tokens
 from .mask_names import PixelNames, instance_classes, pixel_names
 from .mask_pixels import decode_mask, regions, run_lengths
 from .picture_sizes import picture_sizes
-from .yolo_reading import spooled
+from .spooling import spooled
 
 __all__ = ["read_masks"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +11,16 @@ import numpy as np
 from ...errors import DataError
 from ..annotation_report import AnnotationReport
 from ..checks import RawAnnotation
-from .dataset import AnnotatedDataset, AnnotatedImage, Images
+from .dataset import AnnotatedDataset, AnnotatedImage
 from .picture_sizes import picture_sizes
 from .reading import read_text
-from .spool import Spool, SpooledImages, pack
+from .spooling import spooled
 from .yolo_layout import YoloLayout, label_file
 
-__all__ = ["read_yolo", "read_yolo_split", "spooled"]
+__all__ = ["read_yolo", "read_yolo_split"]
 
 # A row of 100 points has some 2 kB.
 _LONGEST_LABELS = 1 << 26
-_IN_A_PACK = 256
 _SPLIT_LABELS = frozenset({"classes.txt", "names.txt", "labels.txt", "train.txt", "val.txt", "test.txt"})
 
 
@@ -92,19 +90,6 @@ def read_yolo_split(
         for path, size in zip(paths, sizes, strict=True)
     )
     return AnnotatedDataset(str(layout.source), "yolo", layout.names, spooled(images), layout.extra)
-
-
-def spooled(images: Iterable[AnnotatedImage]) -> Images:
-    """Put images into a temporary file as they come."""
-    spool = Spool()
-    packs: list[tuple[Spool, tuple[int, int, int]]] = []
-    where: list[tuple[int, int]] = []
-    coming = iter(images)
-    while some := list(itertools.islice(coming, _IN_A_PACK)):
-        where += [(len(packs), place) for place in range(len(some))]
-        packs.append((spool, spool.append(pack(some))))
-    spool.finish()
-    return SpooledImages(packs, np.array(where, dtype=np.int64).reshape(-1, 2))
 
 
 def _root(layout: YoloLayout, paths: Sequence[Path]) -> Path:
