@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..annotation_report import AnnotationReport
+import numpy as np
+import pycocotools.mask as mask_util
 
-__all__ = ["tell_fields"]
+from ..annotation_report import AnnotationReport
+from ..checks import RawAnnotation
+
+__all__ = ["tell_box", "tell_fields"]
+
+# Pixels. Boxes that differ from their outline's by no more are rounded.
+_BOX_SLACK = 1.0
 
 # Bookkeeping of readers, and what every format numbers anew.
 _SILENT = frozenset({"id", "category_ids", "categories", "splits"})
@@ -33,3 +40,25 @@ def tell_fields(
         empty = value is None or (isinstance(value, (str, list, dict, tuple)) and not value)
         if not empty and key not in _SILENT and key not in carried:
             losses.add("lost", f"{format} has no place for its {key!r}", place)
+
+
+def tell_box(
+    raw: RawAnnotation, outline: Sequence[np.ndarray] | Mapping[str, Any], losses: AnnotationReport
+) -> None:
+    """List a given box as lost where it is another than the outline's, for formats that hold one of them.
+
+    Args:
+        raw: the annotation.
+        outline: its polygons of shape (points, 2), or its run-length mask, compressed.
+        losses: is told.
+    """
+    if raw.bbox is None or len(raw.bbox) != 4 or not outline:
+        return
+    if isinstance(outline, Mapping):
+        low, size = np.split(mask_util.toBbox(outline), 2)
+        around = np.concatenate([low, low + size])
+    else:
+        points = np.concatenate(list(outline))
+        around = np.concatenate([points.min(axis=0), points.max(axis=0)])
+    if not np.abs(around - np.asarray(raw.bbox, dtype=np.float64)).max() <= _BOX_SLACK:
+        losses.add("lost", "its box is another than that of its outline", raw.place)

@@ -18,7 +18,7 @@ from ..annotation_report import AnnotationReport
 from ..checks import RawAnnotation, checked_rle
 from .dataset import AnnotatedDataset, AnnotatedImage, class_id
 from .drawing import name_within_split, parts_inside, split_folder
-from .losses import tell_fields
+from .losses import tell_box, tell_fields
 from .mask_layout import class_tokens
 from .mask_pixels import regions
 from .pictures import PicturePlacer
@@ -104,8 +104,11 @@ def _objects(
 
 def _drawn(raw: RawAnnotation, height: int, width: int, losses: AnnotationReport) -> dict[str, Any] | None:
     if raw.rle is not None:
-        return checked_rle(raw, height, width)
+        given: dict[str, Any] = checked_rle(raw, height, width)
+        tell_box(raw, given, losses)
+        return given
     parts = parts_inside(raw, height, width, losses)
+    tell_box(raw, parts, losses)
     if not parts:
         return None
     rles = mask_util.frPyObjects([outlines.flat(part) for part in parts], height, width)

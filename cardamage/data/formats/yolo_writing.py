@@ -18,7 +18,7 @@ from ..annotation_report import AnnotationReport
 from ..checks import RawAnnotation, checked_rle
 from .dataset import AnnotatedDataset, AnnotatedImage, class_id
 from .drawing import name_within_split, parts_inside, split_folder
-from .losses import tell_fields
+from .losses import tell_box, tell_fields
 from .outlining import joined, mask_outlines, simplify
 from .pictures import PicturePlacer
 from .registry import WriteOptions, Written
@@ -126,12 +126,15 @@ def _outline(
     raw: RawAnnotation, height: int, width: int, tolerance: float, losses: AnnotationReport
 ) -> str | None:
     if raw.rle is not None:
-        return _traced(checked_rle(raw, height, width), (height, width), tolerance, raw.place, losses)
+        rle = checked_rle(raw, height, width)
+        tell_box(raw, rle, losses)
+        return _traced(rle, (height, width), tolerance, raw.place, losses)
     parts = parts_inside(raw, height, width, losses)
     if not parts:
         return None
     drawn = mask_util.frPyObjects([outlines.flat(part) for part in parts], height, width)
     whole = mask_util.merge(drawn)
+    tell_box(raw, parts, losses)
     ring = joined(parts)
     scale = np.array([width, height], dtype=np.float64)
     for text in (_as_text(_shares_above(ring, scale)), _as_exact_text(ring, scale)):
