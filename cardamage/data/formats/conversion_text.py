@@ -36,7 +36,7 @@ def described(done: Conversion, log: Path) -> str:
     if done.losses.counts or any(report.counts for report in done.reports):
         lines.append(f"Each single case is in {log}.")
     for part, name in sorted(done.written.dataset.items(), key=lambda item: part_rank(item[0])):
-        key = "DATASETS.TRAIN" if part in ("", "all", "train") else "DATASETS.TEST"
+        key = "DATASETS.TRAIN" if part in ("", "all") or part.startswith("train") else "DATASETS.TEST"
         lines.append(f"{part or 'all'}: {key} \"('{name}',)\"")
     return "\n".join(lines).encode("utf-8", ESCAPED).decode()
 

@@ -72,9 +72,10 @@ class PicturePlacer:
 
     Args:
         folder: the target.
-        how: ``"copy"`` copies byte for byte; ``"link"`` makes hard links, symbolic ones where the file system
-            has no hard ones, copies where it has neither; ``"keep"`` leaves them where they are. A picture
-            that is embedded in a Labelme JSON is written as the file that it was, whatever is asked for.
+        how: ``"copy"`` copies byte for byte; ``"link"`` makes hard links, and copies where there can be none
+            (symbolic links lead out of the dataset, which readers refuse); ``"keep"`` leaves them where they
+            are. A picture that is embedded in a Labelme JSON is written as the file that it was, whatever is
+            asked for.
         stems: whether no two names may be the same without their suffixes, for formats that name their
             annotation files by the picture.
 
@@ -183,8 +184,7 @@ def real_name(name: str, head: bytes) -> PurePosixPath:
 
 
 def _linked(source: str, target: Path) -> bool:
-    for link in (os.link, os.symlink):
-        with suppress(OSError, NotImplementedError):
-            link(source, target)
-            return True
+    with suppress(OSError, NotImplementedError):
+        os.link(source, target)
+        return True
     return False

@@ -346,3 +346,18 @@ def test_real_coco_sets_come_back_from_coco(tmp_path: Path) -> None:
         assert (len(masks(first)), again.classes) == (count, first.classes)
         assert sorted(masks(again)) == sorted(masks(first))
         assert {i.name: i.split for i in again.images} == {i.name: i.split for i in first.images}
+
+
+@on_real_sets
+def test_real_coco_sets_come_back_from_via(tmp_path: Path) -> None:
+    for name, count in (("damage-coco", 738), ("carparts", 3884)):
+        losses = AnnotationReport("x")
+        first = coco.read(DATA / name, ReadOptions(), losses)
+        done = via.write(first, tmp_path / name, WriteOptions("keep"), losses)
+        assert {f.reason for f in losses.findings if "VIA has no place" not in f.reason} <= {
+            "its box is another than its outline's"
+        }
+        found = [read_back(file, image_root=DATA / name) for file in done.files]
+        again = [mask for dataset in found for mask in masks(dataset)]
+        assert len(again) == count
+        assert sorted(again) == sorted(masks(first))
