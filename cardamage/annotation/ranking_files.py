@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from cardamage.data.image_io import read_image
-from cardamage.engine.prediction_records import draw_instances, keep_above
+from cardamage.engine.prediction_records import keep_above
 from cardamage.utils.files import atomic_write
-from cardamage.visualization import contact_sheet, save_image
+from cardamage.visualization import Visualizer, contact_sheet, save_image
 
 from .ranking import Ranked, RankingSettings
 
@@ -23,6 +23,7 @@ __all__ = ["write_ranking", "write_sheet"]
 
 _COLUMNS = ("rank", "file", "chosen", "uncertainty", "doubt", "disagreement", "novelty", "objects")
 _SHEET_PHOTOS = 24
+_WIDTH = 420
 
 
 def write_ranking(
@@ -88,11 +89,13 @@ def write_sheet(path: Path, predictor: Any, ranked: Sequence[Ranked], metadata: 
         seen = photo.observation
         image = read_image(seen.photo, "BGR")
         found = keep_above(predictor(image)["instances"], threshold)
-        pictures.append([draw_instances(image, found, metadata).get_image()])
+        # Drawn at the page's size, so that letters are as large on each.
+        visualizer = Visualizer(image[..., ::-1], metadata, scale=_WIDTH / image.shape[1])
+        pictures.append([visualizer.draw_instance_predictions(found).get_image()])
         new = "first" if photo.novelty is None else f"novelty {photo.novelty:.1f}"
         captions.append(f"{rank}. {seen.photo.name}: uncertainty {seen.uncertainty:.2f}, {new}")
     if pictures:
         heading = [f"scores of {threshold:g} and more"]
-        page = contact_sheet(pictures, heading, captions, width=360, columns=4, title="To label next")
+        page = contact_sheet(pictures, heading, captions, width=_WIDTH, columns=4, title="To label next")
         save_image(path, page)
     return len(shown)
