@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cardamage.annotation.marks import State, marked, state_of
 
@@ -126,3 +129,33 @@ def test_folders_and_broken_links_are_left_alone(tmp_path: Path) -> None:
     assert state_of(tmp_path / "a.json") is State.TOUCHED
     assert state_of(tmp_path / "b.json") is State.TOUCHED
     assert state_of(tmp_path / "c.json") is State.ABSENT
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(content=st.dictionaries(st.text(), JSON, max_size=5), change=st.tuples(st.text(), JSON))
+def test_any_content_is_ours_until_it_is_changed(content: dict[str, Any], change: tuple[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        ours = marked(content)
+        path = write(Path(folder) / "a.json", ours)
+        assert state_of(path) is State.OURS
+        key, value = change
+        other = {**ours, key: value}
+        write(path, other)
+        same = key == "cardamage" or json.dumps(other.get(key)) == json.dumps(ours.get(key)) and key in ours
+        assert same or state_of(path) is State.TOUCHED
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_without_our_hash_are_somebody_elses(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.json"
+        path.write_bytes(data)
+        assert state_of(path) is State.TOUCHED
