@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["keep_freed_memory", "without_collection"]
+__all__ = ["frozen_objects", "keep_freed_memory", "without_collection"]
 
 # glibc's names for what mallopt sets (malloc.h).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -56,3 +56,18 @@ def without_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextmanager
+def frozen_objects() -> Iterator[None]:
+    """Leave the objects that exist now out of Python's searches for rings, which go on for new ones.
+
+    For long work in which rings may come up. Also a decorator.
+    """
+    first = gc.get_freeze_count() == 0
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if first:
+            gc.unfreeze()

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from ...errors import DataError
 from ...utils.files import ensure_writable_dir
+from ...utils.heap import frozen_objects
 from ..annotation_report import AnnotationReport
 from .conversion_log import ConversionLog, LoggedReport
 from .dataset import AnnotatedDataset, AnnotatedImage
@@ -87,6 +88,7 @@ class Conversion:
     losses: AnnotationReport
 
 
+@frozen_objects()
 def convert(
     sources: Sequence[str | os.PathLike[str]],
     target: str | os.PathLike[str],
