@@ -40,6 +40,8 @@ NEAR = 6
 _SIDE, _LOW = 32, 8
 # A JPEG is decoded at no less than this: coarser, its hash would depend on the size it was stored in.
 _LEAST = (128, 128)
+# A pool's queue takes more memory for a file than what is found about it.
+_AT_ONCE = 1024
 # Grey levels. A picture whose thumbnail varies less has no frequencies to tell it by.
 _FLAT = 1.0
 _ROBOFLOW = re.compile(r"\.rf\.[0-9a-zA-Z]{16,}$")
@@ -100,8 +102,11 @@ def photo_prints(sources: Sequence[str], threads: int = 0) -> list[PhotoPrint | 
         sources: picture files, or Labelme JSONs with one embedded.
         threads: how many read at once; 0 is one for each core.
     """
+    found: list[PhotoPrint | None] = []
     with ThreadPoolExecutor(max_workers=threads or os.cpu_count() or 1) as pool:
-        return list(pool.map(_print_or_none, sources))
+        for start in range(0, len(sources), _AT_ONCE):
+            found += pool.map(_print_or_none, sources[start : start + _AT_ONCE])
+    return found
 
 
 def _print_or_none(source: str) -> PhotoPrint | None:

@@ -38,6 +38,8 @@ class Survey:
     objects: list[dict[int, int]] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     embedded: int = 0
+    # Sizes and counts, each kept once: most images share them.
+    shared: dict[Any, Any] = field(default_factory=dict)
 
     def check_pictures(self) -> None:
         """Make sure that every picture is there, whole and of its size.
@@ -83,8 +85,10 @@ def _told(images: Images) -> Iterable[AnnotatedImage]:
 def _noted(image: AnnotatedImage, ids: dict[str, int], found: Survey) -> AnnotatedImage:
     found.names.append(image.name)
     found.sources.append(image.source)
-    found.sizes.append((image.height, image.width))
-    found.objects.append(dict(Counter(ids[raw.label] for raw in image.annotations)))
+    size = (image.height, image.width)
+    found.sizes.append(found.shared.setdefault(size, size))
+    counts = Counter(ids[raw.label] for raw in image.annotations)
+    found.objects.append(found.shared.setdefault(frozenset(counts.items()), dict(counts)))
     found.splits.append(image.split)
     found.embedded += image.embedded
     return image
