@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import DataError
 from ..checks import RawAnnotation
-from .coco_values import as_flag, as_id, as_number, unpacked
+from .coco_values import as_flag, as_id, as_name, as_number, unpacked
 from .dataset import AnnotatedDataset, AnnotatedImage
 from .image_files import ImageFolder
 from .reading import read_json
@@ -118,7 +118,7 @@ def _categories(content: dict[str, Any], name: str) -> dict[int, str]:
         by_id[number] = category
     used = {as_id(annotation.get("category_id")) for annotation in content["annotations"]}
     kept = [i for i in sorted(by_id) if i in used or not _is_placeholder(i, by_id)]
-    names = {i: str(by_id[i].get("name", i)) for i in kept}
+    names = {i: as_name(by_id[i].get("name", i)) for i in kept}
     often = Counter(names.values())
     return {i: name if often[name] == 1 else f"{name} ({i})" for i, name in names.items()}
 
@@ -210,6 +210,8 @@ def _raw(annotation: dict[str, Any], place: str) -> RawAnnotation:
         x, y, w, h = (as_number(v) or 0.0 for v in box)
         raw.bbox = (x, y, x + w, y + h)
     segmentation = unpacked(annotation.get("segmentation"))
+    if isinstance(segmentation, list) and len(segmentation) == 1 and isinstance(segmentation[0], dict):
+        segmentation = segmentation[0]  # as some tools write run lengths
     if isinstance(segmentation, dict):
         raw.rle = segmentation
     elif isinstance(segmentation, list) and segmentation:

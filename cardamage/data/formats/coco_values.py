@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any
 
-__all__ = ["as_flag", "as_id", "as_number", "unpacked"]
+__all__ = ["as_flag", "as_id", "as_name", "as_number", "unpacked"]
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,30}")
 
@@ -23,6 +23,11 @@ def as_id(value: Any) -> int | None:
     # Only what prints back the same: "007" is a name, not the number 7.
     match = _WHOLE.fullmatch(str(value).strip())
     return int(match.group()) if match else None
+
+
+def as_name(value: Any) -> str:
+    """Return a class name that can be written as text: JSON can name halves of characters, files can't."""
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def as_flag(value: Any) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .coco_values import as_flag, as_id, as_number
+from .coco_values import as_flag, as_id, as_name, as_number
 
 __all__ = ["NEUTRAL", "ClassAttribute", "find_class_attribute", "neutral_fields"]
 
@@ -41,11 +41,13 @@ class ClassAttribute:
     def labels(self, attributes: dict[str, Any]) -> list[str]:
         """Return the classes of a region by name: none, one, or several where several are ticked."""
         if self.keys:
-            return sorted(key for key in self.keys if _is_tick(key, attributes.get(key)))
+            return sorted(as_name(key) for key in self.keys if _is_tick(key, attributes.get(key)))
         value = attributes.get(self.name, "")
         if isinstance(value, dict):
-            return sorted(text for name, ticked in value.items() if ticked and (text := str(name).strip()))
-        text = "" if value is None else str(value).strip()
+            return sorted(
+                text for name, ticked in value.items() if ticked and (text := as_name(name).strip())
+            )
+        text = "" if value is None else as_name(value).strip()
         return [text] if text else []
 
     def others(self, attributes: dict[str, Any]) -> dict[str, Any]:

@@ -108,6 +108,19 @@ def test_run_lengths_are_compressed_text(tmp_path: Path, kind: str) -> None:
     assert (annotation["area"], annotation["bbox"], annotation["iscrowd"]) == (mask.sum(), [4, 3, 16, 6], 1)
 
 
+def test_run_lengths_in_a_list(tmp_path: Path) -> None:
+    rle = {"size": [40, 50], "counts": [5, 10, 1985]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 40, "width": 50}],
+        "categories": [{"id": 1, "name": "half \ud800"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [rle]}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    dataset = read(tmp_path / "a.json", ReadOptions(), AnnotationReport("x"))
+    assert dataset.classes == ["half \\ud800"]
+    assert [raw.rle for image in dataset.images for raw in image.annotations] == [rle]
+
+
 def test_pycocotools_reads_it(tmp_path: Path) -> None:
     rle = mask_util.encode(np.asfortranarray(np.eye(40, 50, dtype=np.uint8)))
     far = [-30, 5, 1e6, 5, 1e6, 25, -30, 25]
