@@ -55,6 +55,10 @@ class Known:
 class LabelmeCache:
     """The cache of one dataset, read with one set of options.
 
+    Attributes:
+        packs: places of the images that it knows.
+        known: rows of the index by path, in the order in which they were read.
+
     Args:
         folder: where caches are; made.
         root: the dataset's folder.
@@ -72,8 +76,9 @@ class LabelmeCache:
         self._stem = f"labelme-{key.hexdigest()}"
         self.packs: list[PackPlace] = []
         self._fresh = True
-        self._known: dict[str, tuple[Any, ...]] = {}
-        self._saved = 0
+        self.known: dict[str, tuple[Any, ...]] = {}
+        # Files that changed later than this may have changed since, within one moment.
+        self._trusted = 0
         try:
             os.makedirs(self._folder, exist_ok=True)
         except OSError as error:
@@ -83,14 +88,14 @@ class LabelmeCache:
 
     def find(self, path: str, finder: PictureFinder) -> Known | None:
         """Return what is known of a file, or None where it must be read."""
-        row = self._known.get(path)
+        row = self.known.get(path)
         if row is None:
             return None
         known = _entry(row)
         stamp = stamp_of(path)
         if stamp is None:
             return None
-        if stamp != known.facts.stamp or max(stamp[1:3]) > self._saved - _SAME_MOMENT:
+        if stamp != known.facts.stamp or stamp[1] > self._trusted or stamp[2] > self._trusted:
             self._fresh = False
             if digest_of(read_file(path)) != known.facts.digest:
                 return None
@@ -119,7 +124,7 @@ class LabelmeCache:
             packs: that the entries name.
             started: when the reading began, in ns since the epoch.
         """
-        if self._fresh and len(entries) == len(self._known):
+        if self._fresh and len(entries) == len(self.known):
             return
         spools = {id(spool): spool.path for spool, _ in packs}
         names = sorted({os.path.basename(path) for path in spools.values()})
@@ -150,7 +155,8 @@ class LabelmeCache:
         packs = [(spools[number], place) for number, place in content["packs"]]
         known = {row[0]: row for row in content["files"]}
         if all(place[0] + place[1] <= spool.end for spool, place in packs):
-            self.packs, self._known, self._saved = packs, known, content["saved"]
+            self.packs, self.known = packs, known
+            self._trusted = content["saved"] - _SAME_MOMENT
 
     def _clear(self, used: set[str]) -> None:
         """Remove packs of earlier runs that nothing names any more."""

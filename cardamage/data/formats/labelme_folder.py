@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ...errors import DataError
 
@@ -14,7 +15,11 @@ __all__ = ["Listings", "first_json_files", "json_files"]
 _DIGITS = re.compile("[0-9]+")
 
 
-def json_files(folder: str | os.PathLike[str], listings: Listings | None = None) -> list[str]:
+def json_files(
+    folder: str | os.PathLike[str],
+    listings: Listings | None = None,
+    known: Mapping[str, Any] | None = None,
+) -> list[str]:
     """List the JSON files of a folder and the folders below it, in natural order of their names.
 
     Hidden ones are left out, links to folders are not followed.
@@ -22,6 +27,7 @@ def json_files(folder: str | os.PathLike[str], listings: Listings | None = None)
     Args:
         folder: the folder.
         listings: is told what the folders hold.
+        known: what an earlier call returned; where that is all there is, nothing needs to be sorted.
 
     Returns:
         Paths that begin with the folder's.
@@ -49,10 +55,12 @@ def json_files(folder: str | os.PathLike[str], listings: Listings | None = None)
                     waiting.append((start + name, f"{below}{name}/"))
                 continue
             if name.endswith(".json") and not name.startswith("."):
-                found.append((_DIGITS.sub(_sortable, below + name), start + name))
+                found.append((below + name, start + name))
         if listings is not None:
             listings.add(place, files)
-    found.sort()
+    if known is not None and len(known) == len(found) and all(path in known for _, path in found):
+        return list(known)
+    found.sort(key=lambda pair: _DIGITS.sub(_sortable, pair[0]))
     return [path for _, path in found]
 
 

@@ -52,11 +52,11 @@ def read_labelme(
     if image_root is not None and not os.path.isdir(image_root):
         raise DataError(f"The image folder {image_root} of {root} does not exist.")
     listings = Listings()
-    paths = json_files(root, listings)
     cache = None
-    if options.cache is not None:
-        with without_collection():
+    with without_collection():
+        if options.cache is not None:
             cache = LabelmeCache(options.cache, root, (options.line_width, image_root))
+        paths = json_files(root, listings, None if cache is None else cache.known)
     reader = LabelmeReader(root, options.line_width, image_root, cache is not None, listings)
     found = _Found(report)
     with without_collection():
