@@ -10,8 +10,9 @@ import numpy as np
 from .. import outlines
 from ..annotation_report import AnnotationReport
 from ..checks import RawAnnotation
+from .dataset import AnnotatedImage
 
-__all__ = ["name_within_split", "parts_inside", "split_folder"]
+__all__ = ["name_within_split", "parts_inside", "split_folder", "tell_picture"]
 
 _SPLITS = {"valid": "val", "validation": "val"}
 # Folders that the targets have themselves; YOLO looks for labels beside the last one called images.
@@ -45,6 +46,27 @@ def parts_inside(raw: RawAnnotation, height: int, width: int, losses: Annotation
     if not raw.polygons:
         losses.add("lost", "its outline has no points", raw.place)
     return parts
+
+
+def tell_picture(
+    name: str, wanted: str, read: frozenset[str], image: AnnotatedImage, losses: AnnotationReport
+) -> None:
+    """List a picture that has another name now, or one by which readers won't know it as a picture.
+
+    Args:
+        name: where it was placed.
+        wanted: where it should have been.
+        read: suffixes that readers of the format look for.
+        image: whose picture it is.
+        losses: is told.
+    """
+    if name != wanted:
+        losses.add("changed", "its picture has another name", image.name, f"it is now {name}")
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix not in read:
+        called = f"end in {suffix}" if suffix else "have no such end as .jpg"
+        reason = f"readers don't see pictures whose names {called}; save it as JPEG or PNG"
+        losses.add("lost", reason, image.name)
 
 
 def split_folder(split: str) -> str:

@@ -17,12 +17,13 @@ from .. import outlines
 from ..annotation_report import AnnotationReport
 from ..checks import RawAnnotation, checked_rle
 from .dataset import AnnotatedDataset, AnnotatedImage, class_id
-from .drawing import name_within_split, parts_inside, split_folder
+from .drawing import name_within_split, parts_inside, split_folder, tell_picture
 from .losses import tell_box, tell_fields
 from .mask_layout import class_tokens
 from .mask_pixels import regions
 from .pictures import PicturePlacer
 from .registry import WriteOptions, Written
+from .yolo_layout import PICTURE_SUFFIXES
 
 __all__ = ["write"]
 
@@ -61,8 +62,8 @@ def write(
             split = split_folder(image.split)
             wanted = name_within_split(image.name, split)
             placed = placer.place(replace(image, name=wanted), split)
-            if placed.name != (f"{split}/{wanted}" if split else wanted):
-                losses.add("changed", "its picture has another name", image.name, f"it is now {placed.name}")
+            expected = f"{split}/{wanted}" if split else wanted
+            tell_picture(placed.name, expected, PICTURE_SUFFIXES, image, losses)
             tell_fields(image.extra, _FORMAT, image.name, losses)
             target = folder / "masks" / PurePosixPath(placed.name).with_suffix("")
             objects = [(class_id(raw, ids), rle) for raw, rle in _objects(image, losses)]

@@ -18,7 +18,23 @@ from .reading import natural_key, read_text
 
 __all__ = ["PICTURE_SUFFIXES", "YoloLayout", "find_layout", "has_labels", "label_file"]
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+PICTURE_SUFFIXES = frozenset(
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".avif",
+    }
+)
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "notes.json")
 _NOTHING = ("", "~", "null", "Null", "NULL")

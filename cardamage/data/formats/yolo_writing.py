@@ -17,16 +17,19 @@ from .. import outlines
 from ..annotation_report import AnnotationReport
 from ..checks import RawAnnotation, checked_rle
 from .dataset import AnnotatedDataset, AnnotatedImage, class_id
-from .drawing import name_within_split, parts_inside, split_folder
+from .drawing import name_within_split, parts_inside, split_folder, tell_picture
 from .losses import tell_box, tell_fields
 from .outlining import joined, mask_outlines, simplify
 from .pictures import PicturePlacer
 from .registry import WriteOptions, Written
+from .yolo_layout import PICTURE_SUFFIXES
 
 __all__ = ["write"]
 
 # Up to photos of 10,000 pixels a side, this is a millionth of a pixel.
 _SHARES = 1e10
+# What Ultralytics reads of what is read here.
+_SUFFIXES = PICTURE_SUFFIXES - {".jpe", ".jfif", ".dib", ".gif"}
 
 
 def write(
@@ -61,8 +64,7 @@ def write(
             splits[split] = None
             wanted = name_within_split(image.name, split)
             placed = placer.place(replace(image, name=wanted), split)
-            if placed.name != f"{split}/{wanted}":
-                losses.add("changed", "its picture has another name", image.name, f"it is now {placed.name}")
+            tell_picture(placed.name, f"{split}/{wanted}", _SUFFIXES, image, losses)
             tell_fields(image.extra, "YOLO", image.name, losses)
             labels = (folder / "labels" / placed.name).with_suffix(".txt")
             labels.parent.mkdir(parents=True, exist_ok=True)

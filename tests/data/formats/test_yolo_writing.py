@@ -203,6 +203,24 @@ def test_names_that_would_meet_or_mislead(tmp_path: Path) -> None:
     ]
 
 
+def test_pictures_that_readers_would_not_see_are_listed(tmp_path: Path) -> None:
+    for name in ("a.gif", "b.jfif", "c"):
+        dataset = dataset_of(tmp_path)
+        dataset.images[0].name = name  # type: ignore[index]
+        path = tmp_path / name
+        Image.new("RGB", SIZE[::-1]).save(path, format="GIF" if name == "a.gif" else "JPEG")
+        dataset.images[0].source = str(path)  # type: ignore[index]
+        losses = AnnotationReport("x")
+        write_annotations(dataset, tmp_path / f"yolo {name}", "yolo", WriteOptions(), losses)
+        text = "lost, readers don't see pictures whose names end in {}; save it as JPEG or PNG."
+        expected = {
+            "a.gif": f"a.gif: {text.format('.gif')}",
+            "b.jfif": f"b.jfif: {text.format('.jfif')}",
+            "c": "c: changed, it is now train/c.jpg.",
+        }
+        assert [finding.sentence for finding in losses.findings] == [expected[name]]
+
+
 @pytest.mark.parametrize("split", ["", "train", "val", "test", "fold 1", "..", "a/b"])
 def test_splits(tmp_path: Path, split: str) -> None:
     dataset = dataset_of(tmp_path, split=split)
