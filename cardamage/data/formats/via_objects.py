@@ -14,14 +14,13 @@ from ..annotation_report import AnnotationReport
 from ..checks import RawAnnotation, checked_rle
 from .coco_values import as_id
 from .dataset import AnnotatedImage
+from .losses import tell_box
 from .outlining import mask_outlines, simplify
 from .via_shapes import polygon_shape, rectangle_shape, remembered_shape
 
 __all__ = ["as_attributes", "regions_of"]
 
 _FARTHEST = 1e9
-# A box that is farther than this from its outline's is one of its own.
-_BOX_SLACK = 1.0
 
 
 def regions_of(
@@ -113,7 +112,9 @@ def _shapes(
     raw: RawAnnotation, image: AnnotatedImage, tolerance: float, losses: AnnotationReport
 ) -> list[dict[str, Any]]:
     if raw.rle is not None:
-        rings = mask_outlines(checked_rle(raw, image.height, image.width))
+        rle = checked_rle(raw, image.height, image.width)
+        tell_box(raw, rle, losses)
+        rings = mask_outlines(rle)
         if rings:
             losses.add("changed", "its mask becomes an outline along the edges of its pixels", raw.place)
         else:
@@ -124,7 +125,8 @@ def _shapes(
         if native is not None and len(raw.polygons) > 0:
             return [native]
         polygons = _usable(raw, losses)
-        _tell_box(raw, polygons, image, losses)
+        inside = [outlines.clip(points, image.width, image.height) for points in polygons]
+        tell_box(raw, [points for points in inside if len(points)] or polygons, losses)
         if polygons or raw.bbox is None:
             return [polygon_shape(points) for points in polygons]
     if raw.bbox is None or not (np.abs(np.asarray(raw.bbox, dtype=np.float64)) <= _FARTHEST).all():
@@ -150,17 +152,3 @@ def _usable(raw: RawAnnotation, losses: AnnotationReport) -> list[np.ndarray]:
     if not raw.polygons:
         losses.add("lost", "its outline has no points", raw.place)
     return found
-
-
-def _tell_box(
-    raw: RawAnnotation, polygons: list[np.ndarray], image: AnnotatedImage, losses: AnnotationReport
-) -> None:
-    """A box that is not its outline's has no place: VIA has one shape for each region."""
-    if raw.bbox is None or not polygons:
-        return
-    inside = [outlines.clip(points, image.width, image.height) for points in polygons]
-    corners = np.concatenate([points for points in inside if len(points)] or polygons)
-    around = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
-    given = np.clip(np.asarray(raw.bbox, dtype=np.float64), 0, [image.width, image.height] * 2)
-    if not (np.abs(around - given) <= _BOX_SLACK).all():
-        losses.add("lost", "its box is another than its outline's", raw.place)

@@ -160,6 +160,7 @@ def test_boxes_become_rectangles(tmp_path: Path) -> None:
 
 
 def test_what_via_cannot_hold_is_told(tmp_path: Path) -> None:
+    full = mask_util.encode(np.ones((40, 50), np.uint8, order="F"))
     empty = mask_util.encode(np.zeros((40, 50), np.uint8, order="F"))
     objects = [
         square(polygons=[SQUARE, [1, 2, 3, 4]]),
@@ -167,6 +168,7 @@ def test_what_via_cannot_hold_is_told(tmp_path: Path) -> None:
         square(polygons=[]),
         square(polygons=None),
         square(polygons=None, rle=empty),
+        square(polygons=None, rle=full, bbox=(0, 0, 30, 40)),
         square(bbox=(10, 10, 20, 20.5)),
         square(bbox=(0, 10, 20, 20)),
         square(extra={"class": "x", "score": float("nan"), "n": None}),
@@ -182,7 +184,9 @@ def test_what_via_cannot_hold_is_told(tmp_path: Path) -> None:
         "here: lost, its outline has no points.",
         "here: lost, it has neither outline nor box.",
         "here: lost, its mask is empty.",
-        "here: lost, its box is another than its outline's.",
+        "here: lost, its box is another than that of its outline.",
+        "here: changed, its mask becomes an outline along the edges of its pixels.",
+        "here: lost, its box is another than that of its outline.",
         "here: lost, its field 'score' is nothing that JSON can hold.",
         "here: changed, its attribute 'class' gets a 2 behind its name, which the class has.",
     ]
@@ -355,7 +359,7 @@ def test_real_coco_sets_come_back_from_via(tmp_path: Path) -> None:
         first = coco.read(DATA / name, ReadOptions(), losses)
         done = via.write(first, tmp_path / name, WriteOptions("keep"), losses)
         assert {f.reason for f in losses.findings if "VIA has no place" not in f.reason} <= {
-            "its box is another than its outline's"
+            "its box is another than that of its outline"
         }
         found = [read_back(file, image_root=DATA / name) for file in done.files]
         again = [mask for dataset in found for mask in masks(dataset)]
