@@ -4,6 +4,7 @@ The rules, for the mask of one object:
 
 - parts are pieces that hang together along pixel edges; the largest stays, and so does any other that has
   both more pixels than a speck and more than a twentieth of the largest's;
+- where two pixels of a part meet at a corner only, one beside them is added: no outline touches itself;
 - a hole of no more pixels than a speck, or of no more than a twentieth of its part's, is filled; a larger one
   stays, its outline joined to the part's by a bridge of no width, so that one polygon holds both;
 - an outline loses corners (Douglas and Peucker, 1973) as long as it stays within the tolerance of the mask's
@@ -91,7 +92,20 @@ def _parts(mask: np.ndarray, speck: int) -> Iterator[np.ndarray]:
     order = sorted(range(1, count), key=lambda index: -areas[index])
     for index in order:
         if index == order[0] or areas[index] > max(speck, _SHARE * areas[order[0]]):
-            yield _filled((labels == index).astype(np.uint8), speck)
+            yield _filled(_unpinched((labels == index).astype(np.uint8)), speck)
+
+
+def _unpinched(part: np.ndarray) -> np.ndarray:
+    """Fill pixels until no two of a part meet at a corner only, where its outline would touch itself."""
+    while True:
+        nw, ne, sw, se = part[:-1, :-1], part[:-1, 1:], part[1:, :-1], part[1:, 1:]
+        touch = (nw == se) & (ne == sw) & (nw != ne)
+        if not touch.any():
+            return part
+        part = part.copy()
+        y, x = np.nonzero(touch)
+        # The one of the two upper pixels that isn't the part's yet.
+        part[y, x + nw[y, x]] = 1
 
 
 def _filled(part: np.ndarray, speck: int) -> np.ndarray:

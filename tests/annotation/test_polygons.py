@@ -76,17 +76,46 @@ def test_small_and_thin_masks_keep_their_shape(size: tuple[int, int]) -> None:
     assert (drawn(traced.polygons, (50, 60)) == mask).all()
 
 
-def test_tolerance_0_is_the_mask_itself() -> None:
-    mask = blob(np.random.default_rng(0), 60, 90)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-    whole = (labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8)
-    traced = trace(encoded(whole), tolerance=0, speck=0)
-    holes = cv2.connectedComponents(1 - np.pad(whole, 1), connectivity=8)[0] - 2
-    again = drawn(traced.polygons, whole.shape)
+@pytest.mark.parametrize("seed", range(5))
+def test_tolerance_0_is_the_mask_itself(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    # Columns that hang together, so without holes or pixels that meet at corners only.
+    top, bottom = rng.integers(0, 20, 50), rng.integers(21, 40, 50)
+    rows = np.arange(40)[:, None]
+    mask = np.pad(((rows >= top) & (rows < bottom)).astype(np.uint8), rng.integers(0, 5, (2, 2)))
+    traced = trace(encoded(mask), tolerance=0, speck=0)
     assert traced.fit.distance == 0
-    assert (again >= whole).all()
-    # Only holes can have been filled.
-    assert holes > 0 or (again == whole).all()
+    assert traced.fit.iou == 1
+    assert (drawn(traced.polygons, mask.shape) == mask).all()
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_no_outline_touches_itself(turns: int) -> None:
+    mask = np.zeros((40, 40), np.uint8)
+    # A ring that is closed at one corner only.
+    mask[5:35, 5:10] = mask[5:10, 5:30] = mask[30:35, 5:31] = 1
+    mask[10:20, 30:35] = mask[20:30, 31:35] = 1
+    mask[19:31, 30] = 1
+    mask = np.rot90(mask, turns)
+    traced = trace(encoded(mask), tolerance=0)
+    added = drawn(traced.polygons, mask.shape).astype(int) - mask
+    assert added.min() == 0
+    assert len(traced.polygons) == 1
+    # The one corner closes the ring, so that what is left is the bridge to the hole in it.
+    (polygon,) = traced.polygons
+    _, counts = np.unique(polygon, axis=0, return_counts=True)
+    assert added.sum() == 1
+    assert (counts > 1).sum() == 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_masks_full_of_corners_have_outlines_that_touch_at_bridges_only(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = (rng.random((12, 15)) < rng.uniform(0.4, 0.9)).astype(np.uint8)
+    for polygon in trace(encoded(mask), tolerance=0, speck=200).polygons:
+        # Holes are filled with so large a speck, so there is no bridge either.
+        assert not _has_bridge(polygon)
+        assert not outlines.crosses_itself(polygon)
 
 
 @pytest.mark.parametrize("seed", range(4))
