@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..utils.files import local_path
-from .image_decoding import EncodedImage, decode_image, read_header, refuse_wrong_kind
+from .image_decoding import EncodedImage, Header, decode_image, read_header, refuse_wrong_kind
 
 __all__ = [
     "decode_image",
@@ -33,6 +33,9 @@ __all__ = [
     "read_record_image",
     "record_source",
 ]
+
+# Characters of base64, a multiple of four; behind a thumbnail's 64 KB a header goes on.
+_HEAD_TEXT = 1 << 18
 
 
 def read_image(file_name: str | os.PathLike[str], format: str | None = None) -> np.ndarray:
@@ -100,7 +103,7 @@ def raw_image_size(path: str | os.PathLike[str]) -> tuple[int, int, int]:
     """
     name = os.fspath(path)
     if name.lower().endswith(".json"):
-        header = read_header(io.BytesIO(embedded_bytes(name)))
+        header = _embedded_header(name) or read_header(io.BytesIO(embedded_bytes(name)))
     else:
         with _open(name) as file:
             refuse_wrong_kind(file.read(64), name)
@@ -153,6 +156,21 @@ def embedded_bytes(labelme_json: str | os.PathLike[str]) -> bytes:
     except (ValueError, UnicodeDecodeError):
         raise DataError(f"The Labelme file {name} is not valid JSON; save it again in Labelme.") from None
     return embedded_in(content, name)
+
+
+def _embedded_header(name: str) -> Header | None:
+    """The header of a picture in a Labelme JSON by its beginning; None where that is not enough."""
+    # Imported late: the formats read pictures.
+    from .formats.labelme_json import read_labelme_json
+
+    try:
+        file = read_labelme_json(name)
+        text = None if file is None else file.picture
+        if text is None or len(text) <= _HEAD_TEXT:
+            return None
+        return read_header(io.BytesIO(base64.b64decode(text[:_HEAD_TEXT])))
+    except (DataError, binascii.Error, ValueError):
+        return None
 
 
 def embedded_in(content: Any, name: str) -> bytes:

@@ -233,3 +233,19 @@ def test_embedded_picture_in_no_json(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text("{")
     assert sentence_of(path) == f"The Labelme file {path} is not valid JSON; save it again in Labelme."
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("newlines", [False, True])
+def test_size_of_a_large_embedded_picture(tmp_path: Path, kind: str, newlines: bool) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (500, 700, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise).save(tmp_path / "a", kind, exif=exif, quality=100)
+    data = (tmp_path / "a").read_bytes()
+    assert len(data) > 300_000
+    text = (base64.encodebytes if newlines else base64.b64encode)(data).decode()
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"shapes": [], "imageData": text}))
+    assert raw_image_size(path) == raw_image_size(tmp_path / "a")
+    assert image_size(path) == image_size(tmp_path / "a")
