@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json is not None:
         try:
             with atomic_write(args.json) as file:
-                json.dump(as_json(subject, findings), file, indent=1, ensure_ascii=False)
+                json.dump(as_json(subject, findings), file, indent=1)
         except OSError as error:
             raise TrainingError(f"{args.json} can't be written: {error.strerror}.") from None
         print(f"All cases: {args.json}")

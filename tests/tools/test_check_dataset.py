@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cardamage.data.doctor import all_checks
 from cardamage.errors import ConfigValueError, DataError, TrainingError
 
 
@@ -97,3 +98,13 @@ def test_bad_arguments_are_sentences(tool: ModuleType, labels: Path, tmp_path: P
     (tmp_path / "file").write_text("")
     with pytest.raises(TrainingError, match="can't be written"):
         tool.main([str(labels), "--json", str(tmp_path / "file" / "x.json")])
+
+
+def test_the_table_of_codes_is_that_of_the_checks() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "check-dataset.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| D")]
+    expected = [
+        f"| {check.code} | {check.severity} | {check.title} | {check.advice} | {check.fix} |"
+        for check in all_checks()
+    ]
+    assert rows == expected

@@ -210,6 +210,10 @@ class Picture:
     beside: list[str] = field(default_factory=list)
     labelled: bool = True
 
+    def __post_init__(self) -> None:
+        # No file can be called so, and the functions of the system would refuse it everywhere.
+        self.source = self.source.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
     def hit(self, text: str = "") -> Hit:
         """Return a case of a finding at this picture."""
         return Hit(self.source, None, text)

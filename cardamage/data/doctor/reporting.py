@@ -86,7 +86,8 @@ def as_text(
     if tables and facts["classes"]:
         blocks.append(_table(subject, facts, columns))
     blocks.append(_foot(findings))
-    return "\n\n".join(blocks)
+    # Half characters in names can't be printed.
+    return "\n\n".join(blocks).encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def _head(subject: Subject, facts: dict[str, Any]) -> str:

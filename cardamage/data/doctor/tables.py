@@ -73,7 +73,7 @@ def overview(subject: Subject) -> dict[str, Any]:
     shapes: Counter[tuple[int, int]] = Counter()
     for picture in subject.pictures:
         place = os.path.realpath(picture.source or picture.file)
-        if place not in pictures[picture.split]:
+        if picture.source and place not in pictures[picture.split]:
             pictures[picture.split].add(place)
             size = picture.size or subject.look(picture.source).upright
             shapes.update([size] if size else [])

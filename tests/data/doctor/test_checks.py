@@ -329,6 +329,13 @@ def test_yolo_yaml(tmp_path: Path, codes: Codes) -> None:
     assert {"D410", "D312", "D313", "D406"} <= found.keys()
 
 
+def test_several_yolo_sets_keep_their_names(tmp_path: Path) -> None:
+    for name, classes in (("one", "[dent, rust]"), ("two", "{0: lamp, 1: door}")):
+        (tmp_path / name).mkdir()
+        yolo(tmp_path / name, {"a": "1 0.1 0.1 0.3 0.12 0.2 0.4\n"}, classes)
+    assert {shape.label for shape in read_sources([tmp_path]).shapes} == {"rust", "door"}
+
+
 def test_via_files(tmp_path: Path, codes: Codes) -> None:
     cv2.imwrite(str(tmp_path / "a.jpg"), np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8))
     line = {"name": "polygon", "all_points_x": [1, 20, 60], "all_points_y": [1, 50]}
@@ -347,6 +354,16 @@ def test_via_files(tmp_path: Path, codes: Codes) -> None:
     assert at["D408"] == [1]
     assert at["D002"] == [4, 1, 2]
     assert at["D220"] == [3]
+
+
+def test_a_split_without_labels_is_one_of_several(coco_set: Any, codes: Codes) -> None:
+    coco_set.save()
+    (coco_set.folder / "test").mkdir()
+    shutil.copy(coco_set.train / "car1.jpg", coco_set.folder / "test" / "car.jpg")
+    found = codes(*(coco_set.folder / split for split in ("train", "val", "test")))
+    assert found.keys() == {"D109", "D311"}
+    with pytest.raises(DataError, match="holds no annotations"):
+        codes(coco_set.folder / "test")
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty"])

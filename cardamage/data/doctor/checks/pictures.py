@@ -98,7 +98,7 @@ def rotated(subject: Subject) -> Iterator[Hit]:
     "error",
     "picture of another size than its annotation says",
     "Annotate this very picture, or put the annotated one in its place.",
-    "size set where the picture was only turned",
+    "tag taken out where only EXIF turned it",
 )
 def other_size(subject: Subject) -> Iterator[Hit]:
     """Pictures that were scaled, cropped or turned after they were annotated."""

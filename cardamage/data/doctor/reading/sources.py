@@ -19,7 +19,7 @@ from .labelme import is_labelme, read_labelme
 from .masks import is_masks, read_masks
 from .values import below, image_files
 from .via import read_via, via_entries
-from .yolo import label_folders, read_yolo, yolo_files
+from .yolo import label_folders, read_yolo
 
 __all__ = ["read_sources"]
 
@@ -61,6 +61,9 @@ def read_sources(
         found = _read(path, format, root)
         _name_splits(found, path)
         parts += found
+    if not parts:
+        named = ", ".join(map(str, sources))
+        raise DataError(f"{named} holds no annotations of a format that is known ({', '.join(FORMATS)}).")
     subject = Subject([os.fspath(source) for source in sources], parts)
     subject.loose = _loose(subject)
     looked = {p for q in subject.pictures for p in (q.source, q.embedded or "", *q.beside) if p}
@@ -106,12 +109,10 @@ def _read_folder(path: Path, format: str | None, root: Path | None) -> list[Part
         notes = parts[-1].notes
         notes["D003"] = [hit for hit in notes["D003"] if hit.file not in known]
         others.notes.pop("D003", None)
-    if not labelme and format is None and (label_folders(path) or yolo_files(path)):
+    if format is None and label_folders(path):
         parts += read_yolo(path, root)
     if not parts and is_masks(path):
         parts.append(read_masks(path, root))
-    if not parts and not others.notes.get("D001"):
-        raise DataError(f"{path} holds no annotations of a format that is known ({', '.join(FORMATS)}).")
     return [*parts, others] if others.notes else parts
 
 
@@ -130,8 +131,11 @@ def _file_format(file: Path) -> str | None:
     if suffix in (".yaml", ".yml"):
         return "yolo"
     if suffix == ".csv":
-        with open(file, "rb") as stream:
-            return "via" if b"region_shape_attributes" in stream.read(_CSV_HEAD) else None
+        try:
+            with open(file, "rb") as stream:
+                return "via" if b"region_shape_attributes" in stream.read(_CSV_HEAD) else None
+        except OSError:
+            return None
     try:
         content = read_json(file, "annotation file")
     except (DataError, OSError, MemoryError):

@@ -51,20 +51,40 @@ def read_yolo(path: Path, image_root: Path | None = None) -> list[Part]:
         A part for each folder of labels.
     """
     folder = path if path.is_dir() else path.parent
-    first = Part(str(path), "yolo", states_classes=False)
-    files = yolo_files(folder) if path.is_dir() else [path]
+    homes: dict[Path, list[Path]] = {folder: []}
+    for labels in label_folders(folder):
+        homes.setdefault(_home(labels, folder) if path.is_dir() else folder, []).append(labels)
+    parts: list[Part] = []
+    for home, label_places in homes.items():
+        files = yolo_files(home) if path.is_dir() else [path]
+        if label_places or files:
+            parts += _read_home(home, files, label_places)
+    if not any(homes.values()):
+        parts += [Part(str(path), "yolo", states_classes=False)]
+        parts[-1].note("D001", path, text="no folder of labels is below it")
+    return parts
+
+
+def _home(labels: Path, top: Path) -> Path:
+    """The nearest folder above one of labels that has a YAML file; the topmost where none has."""
+    for folder in labels.parents:
+        if folder == top or yolo_files(folder):
+            return folder
+    return top
+
+
+def _read_home(home: Path, files: list[Path], labels: list[Path]) -> list[Part]:
+    """Read the labels that go with the YAML files of a folder."""
+    first = Part(str(home), "yolo", states_classes=False)
     names: list[str] = []
     for file in files:
         stated = _read_yaml(file, first)
         if stated and names and stated != names:
             first.note("D406", file, text=f"{len(stated)} names, but {files[0].name} has {len(names)}")
         names = names or stated
-    parts = [_read_folder(labels, names) for labels in label_folders(folder)]
-    if not names:
-        first.note("D409", folder, text="no YAML says what the class numbers mean")
-    if not parts:
-        first.note("D001", path, text="no folder of labels is below it")
-    return [first, *parts]
+    if labels and not names:
+        first.note("D409", home, text="no YAML says what the class numbers mean")
+    return [first, *(_read_folder(folder, names) for folder in labels)]
 
 
 def _read_yaml(file: Path, part: Part) -> list[str]:
@@ -81,15 +101,20 @@ def _read_yaml(file: Path, part: Part) -> list[str]:
     _note_places(file, content, part)
     names = content["names"]
     if isinstance(names, dict):
-        numbers = {str(key): str(value) for key, value in names.items()}
+        numbers = {_name(key): _name(value) for key, value in names.items()}
         count = 1 + max((int(key) for key in numbers if key.isdigit()), default=-1)
         if count != len(numbers):
             part.note("D410", file, text=f"the names are numbered {', '.join(list(numbers)[:20])}")
         return [numbers.get(str(i), f"class {i}") for i in range(min(count, 10_000))]
-    listed = [str(name) for name in names] if isinstance(names, list) else [str(names)]
+    listed = [_name(name) for name in names] if isinstance(names, list) else [_name(names)]
     if isinstance(content.get("nc"), int) and content["nc"] != len(listed):
         part.note("D410", file, text=f"nc is {content['nc']}, but there are {len(listed)} names")
     return listed
+
+
+def _name(value: Any) -> str:
+    """A name as text; what is no scalar could be far larger as text than in the file."""
+    return str(value) if isinstance(value, (str, int, float)) else "?"
 
 
 def _note_places(file: Path, content: dict[str, Any], part: Part) -> None:
@@ -98,10 +123,10 @@ def _note_places(file: Path, content: dict[str, Any], part: Part) -> None:
     for key in _KEYS:
         value = content.get(key)
         for text in [value] if isinstance(value, str) else value if isinstance(value, list) else []:
-            written = _written(str(text), content)
+            written = _written(_name(text), content)
             by_place[written.as_posix()].append(key)
-            if not _is_there(file, str(text), content):
-                part.note("D312", file, text=f"{key}: {text} does not exist")
+            if not _is_there(file, _name(text), content):
+                part.note("D312", file, text=f"{key}: {_name(text)} does not exist")
     for place, keys in by_place.items():
         if len(keys) > 1:
             part.note("D313", file, text=f"{' and '.join(keys)} are both {place}")
@@ -110,7 +135,7 @@ def _note_places(file: Path, content: dict[str, Any], part: Part) -> None:
 def _written(text: str, content: dict[str, Any]) -> PurePosixPath:
     windows = PureWindowsPath(text)
     posix = PurePosixPath(windows.as_posix() if "\\" in text or windows.drive else text)
-    return PurePosixPath(str(content.get("path") or "")) / posix
+    return PurePosixPath(_name(content.get("path") or "")) / posix
 
 
 def _is_there(file: Path, text: str, content: dict[str, Any]) -> bool:

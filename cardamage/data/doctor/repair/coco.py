@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..model import Part, Picture, Shape, Subject
 from .pictures import relative
 from .places import Places
 from .plan import Change, Plan
+from .writing import write_json
 
 __all__ = ["write_coco"]
 
@@ -29,7 +29,8 @@ def write_coco(part: Part, subject: Subject, plan: Plan, places: Places) -> None
     """
     content = read_json(part.source, "COCO file")
     for key in ("images", "annotations", "categories"):
-        content[key] = [entry if isinstance(entry, dict) else None for entry in content.get(key) or []]
+        entries = content.get(key) if isinstance(content.get(key), list) else []
+        content[key] = [entry if isinstance(entry, dict) else None for entry in entries]
     pictures = {p.index: p for p in part.pictures}
     lost = {index for index, p in pictures.items() if not p.source or p.source in plan.lost}
     for index in sorted(i for i in lost if i is not None):
@@ -49,9 +50,7 @@ def write_coco(part: Part, subject: Subject, plan: Plan, places: Places) -> None
     content["annotations"] = [annotation for _, annotation in kept]
     _categories(content, kept, part, plan)
     _number(content["annotations"], part, plan)
-    target = places.target(part.source)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    write_json(places.target(part.source), content)
 
 
 def _images(

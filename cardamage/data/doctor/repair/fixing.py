@@ -44,13 +44,15 @@ def write_repaired(subject: Subject, target: str | os.PathLike[str]) -> list[Rep
     places = make_places(subject.sources, Path(target))
     plan = make_plan(subject)
     try:
+        Path(target).mkdir(parents=True, exist_ok=True)
         name_pictures(subject, plan, places)
         copy_pictures(subject, plan, places)
         for part in subject.parts:
             _write(part, subject, plan, places)
         _copy_others(subject, plan, places)
         lines = [_line(repair) for repair in plan.repairs]
-        (Path(target) / LIST).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        text = "".join(f"{line}\n" for line in lines)
+        (Path(target) / LIST).write_bytes(text.encode("utf-8", errors="backslashreplace"))
     except OSError as error:
         raise TrainingError(f"The copy {target} can't be written: {error}.") from None
     return plan.repairs

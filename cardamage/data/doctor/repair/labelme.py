@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -11,6 +10,7 @@ from ..model import Part, Picture, Subject
 from .pictures import relative
 from .places import Places
 from .plan import Plan
+from .writing import write_json
 
 __all__ = ["write_labelme"]
 
@@ -36,9 +36,7 @@ def write_labelme(part: Part, subject: Subject, plan: Plan, places: Places) -> N
             if (picture.file, index) not in plan.dropped
         ]
         _place(content, picture, subject, plan, places)
-        target = places.target(picture.file)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
+        write_json(places.target(picture.file), content, indent=2)
 
 
 def _repaired(entry: Any, file: str, index: int, plan: Plan) -> Any:

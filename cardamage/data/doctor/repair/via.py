@@ -13,6 +13,7 @@ from ..model import Part
 from ..reading.via import parsed_cell
 from .places import Places
 from .plan import Plan
+from .writing import write_json
 
 __all__ = ["write_via"]
 
@@ -29,7 +30,8 @@ def write_via(part: Part, plan: Plan, places: Places) -> None:
     target = places.target(part.source)
     target.parent.mkdir(parents=True, exist_ok=True)
     if part.source.lower().endswith(".csv"):
-        target.write_text(_csv(part.source, sources, plan, places), encoding="utf-8", newline="")
+        text = _csv(part.source, sources, plan, places)
+        target.write_bytes(text.encode("utf-8", errors="backslashreplace"))
         return
     content = read_json(part.source, "VIA file")
     inner = content.get("_via_img_metadata") if "_via_img_metadata" in content else content
@@ -54,7 +56,7 @@ def write_via(part: Part, plan: Plan, places: Places) -> None:
         content["_via_img_metadata"] = kept
         if isinstance(content.get("_via_image_id_list"), list):
             content["_via_image_id_list"] = list(kept)
-    target.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    write_json(target, content)
 
 
 def _renamed(name: str, source: str, places: Places) -> str:

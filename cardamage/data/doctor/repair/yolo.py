@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from ....errors import DataError
 from ...formats.reading import read_text
 from ..model import Part, Picture, Shape
 from .places import Places
@@ -76,8 +77,11 @@ def write_yolo_names(file: Path, target: Path, names: list[str], plan: Plan) -> 
         names: those that the labels were read with; other YAML files stay as they are.
         plan: what is repaired.
     """
-    content = yaml.safe_load(read_text(file, "YOLO file"))
-    if not isinstance(content, dict) or not plan.labels:
+    try:
+        content = yaml.safe_load(read_text(file, "YOLO file")) if plan.labels else None
+    except (yaml.YAMLError, DataError, RecursionError, ValueError):
+        return False
+    if not isinstance(content, dict):
         return False
     stated = content.get("names")
     listed = list(stated.values()) if isinstance(stated, dict) else stated
