@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,13 +35,26 @@ def described(done: Conversion, log: Path) -> str:
         lines.append(
             f"{count} images are copies or near-duplicates of {photos} photos; each photo is on one side."
         )
-    lines += ["", class_table(done), ""]
+    lines += ["", class_table(done), "", *_alike(done.classes)]
     if done.losses.counts or any(report.counts for report in done.reports):
         lines.append(f"Each single case is in {log}.")
     for part, name in sorted(done.written.dataset.items(), key=lambda item: part_rank(item[0])):
         key = "DATASETS.TRAIN" if part in ("", "all") or part.startswith("train") else "DATASETS.TEST"
         lines.append(f"{part or 'all'}: {key} \"('{name}',)\"")
     return "\n".join(lines).encode("utf-8", ESCAPED).decode()
+
+
+def _alike(classes: Sequence[str]) -> list[str]:
+    """Classes that only their spelling tells apart, as sets of several makers have them."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        groups[re.sub(r"[\W_]+", "", name).casefold() or name].append(name)
+    return [
+        f"The classes {' and '.join(map(repr, names))} differ only in how they are written; "
+        f"--rename {shlex.quote(f'{names[1]}={names[0]}')} makes them one."
+        for names in groups.values()
+        if len(names) > 1
+    ]
 
 
 def class_table(done: Conversion) -> str:

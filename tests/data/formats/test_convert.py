@@ -134,6 +134,15 @@ def test_the_table_tells_counts_and_shares(photos: Path, tmp_path: Path) -> None
     assert ["images", "8", "(80.0%)", "2", "(20.0%)", "10"] in lines
 
 
+def test_classes_that_differ_only_in_spelling_are_named(photos: Path, tmp_path: Path) -> None:
+    shapes = [{"label": label, "points": SQUARE} for label in ("Dent", "front_door", "front door", "car")]
+    write(photos / "0.json", shapes, "0.jpg")
+    text = described(convert([photos], tmp_path / "out", "coco"), Path("log"))
+    assert "'Dent' and 'dent' differ only in how they are written; --rename dent=Dent makes them one." in text
+    assert "--rename 'front_door=front door' makes them one." in text
+    assert text.count("differ only") == 2
+
+
 def test_classes_are_renamed_united_and_swapped(photos: Path, tmp_path: Path) -> None:
     write(photos / "0.json", [{"label": "a=b", "points": SQUARE}], "0.jpg")
     for number, (rules, expected) in enumerate(
