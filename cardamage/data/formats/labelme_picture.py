@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from ...errors import DataError
-from ..image_io import decode_image, image_size, read_bytes
+from ..image_decoding import EncodedImage
+from ..image_io import image_size, read_bytes
 from .coco_values import as_number
 from .labelme_folder import Listings
 from .labelme_json import LabelmeJson
@@ -139,17 +140,20 @@ def _same_photo(picture: str, json_path: str, file: LabelmeJson) -> bool:
     try:
         embedded = file.decoded(json_path)
         stored = read_bytes(picture)
-        return stored == embedded or _alike(decode_image(stored, "L"), decode_image(embedded, "L"))
+        return stored == embedded or _alike(EncodedImage(stored, "L"), EncodedImage(embedded, "L"))
     except DataError:
         # A damaged file beside: what is embedded counts. Damaged itself, it is told when it is read.
         return False
 
 
-def _alike(one: np.ndarray, other: np.ndarray) -> bool:
-    if one.shape != other.shape:
+def _alike(one: EncodedImage, other: EncodedImage) -> bool:
+    if one.size is not None and other.size is not None and one.size != other.size:
+        return False
+    # Reduced while they are decoded, where they are much larger than a thumbnail.
+    images = [encoded.decode((_THUMB, _THUMB)) for encoded in (one, other)]
+    if (one.size is None or other.size is None) and images[0].shape != images[1].shape:
         return False
     thumbs = [
-        cv2.resize(image, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA).astype(float)
-        for image in (one, other)
+        cv2.resize(image, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA).astype(float) for image in images
     ]
     return float(np.abs(thumbs[0] - thumbs[1]).mean()) < _SAME_PHOTO

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -139,6 +140,25 @@ def test_a_cache_sees_that_the_picture_beside_becomes_another(tmp_path: Path) ->
     assert "embedded=False" in told(tmp_path / "in", cache=cache)[0][0]
     other.save(tmp_path / "in/a.jpg")
     assert "embedded=True" in told(tmp_path / "in", cache=cache)[0][0]
+
+
+@pytest.mark.parametrize(("seed", "same"), [(0, True), (1, False)])
+@pytest.mark.parametrize("size", [(60, 40), (1200, 900)])
+def test_a_photo_saved_again_is_the_same_photo(
+    tmp_path: Path, size: tuple[int, int], seed: int, same: bool
+) -> None:
+    def photo(number: int, **options: Any) -> bytes:
+        small = np.random.default_rng(number).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(small).resize(size).save(file, **options)
+        return file.getvalue()
+
+    embedded = base64.b64encode(photo(0, format="JPEG", quality=50)).decode()
+    for number, options in enumerate(({"format": "PNG"}, {"format": "JPEG", "quality": 95})):
+        put(tmp_path / f"{number}.json", shape(), imageData=embedded)
+        (tmp_path / f"{number}.jpg").write_bytes(photo(seed, **options))
+    dataset = read(tmp_path, ReadOptions(), AnnotationReport("x"))
+    assert [image.embedded for image in dataset.images] == [not same] * 2
 
 
 def test_only_changed_files_are_read_again(
