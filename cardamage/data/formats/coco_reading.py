@@ -14,6 +14,7 @@ from .coco_values import as_flag, as_id, as_name, as_number, unpacked
 from .dataset import AnnotatedDataset, AnnotatedImage
 from .image_files import ImageFolder
 from .reading import read_json
+from .shared_root import name_below
 
 __all__ = ["read_coco_annotations", "read_coco_file"]
 
@@ -72,9 +73,7 @@ def read_coco_file(
         height, width = _size(image, name)
         path = folder.path_of(image)
         extra = {key: value for key, value in image.items() if key not in _STANDARD_IMAGE}
-        entry = AnnotatedImage(
-            Path(os.path.relpath(path, folder.root)).as_posix(), path, height, width, [], extra=extra
-        )
+        entry = AnnotatedImage(name_below(path, folder.root), path, height, width, [], extra=extra)
         entry.extra["id"] = image_id
         for index, annotation in by_image[image_id]:
             place = f"{name}, annotation {annotation.get('id', f'number {index}')}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -24,7 +23,7 @@ from ..checks import RawAnnotation, checked_rle
 from .dataset import AnnotatedDataset, AnnotatedImage, class_id
 from .pictures import PicturePlacer
 from .registry import WriteOptions, Written
-from .shared_root import shared_root
+from .shared_root import name_below, shared_root
 
 __all__ = ["write"]
 
@@ -72,7 +71,7 @@ def write(
                     parts[name] = _Part(
                         written.files[-1], _head(dataset, image.split, losses), dataset.classes, stack
                     )
-                file_name = _below(image.source, root) if how == "keep" else placer.place(image).name
+                file_name = name_below(image.source, root) if how == "keep" else placer.place(image).name
                 parts[name].add(image, file_name, losses)
             if not parts:
                 written.files.append(folder / "annotations" / "all.json")
@@ -83,13 +82,6 @@ def write(
         raise TrainingError(describe_write_error(folder, error, "the output folder")) from error
     written.dataset = {name: f"coco:{file}@{root}" for name, file in zip(parts, written.files, strict=True)}
     return written
-
-
-def _below(path: str, root: Path) -> str:
-    folder = f"{root}{os.sep}"
-    if path.startswith(folder) and os.sep == "/" and "/." not in path and "//" not in path:
-        return path[len(folder) :]
-    return Path(os.path.relpath(path, root)).as_posix()
 
 
 class _Part:

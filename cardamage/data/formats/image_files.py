@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from functools import cached_property
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ...errors import DataError
@@ -72,7 +73,7 @@ class ImageFolder:
         if not any(image.get(key) for key in _KEYS):
             raise DataError(f"Image {image.get('id')!r} in {self.source} has no file_name.")
         path = self._join(image)
-        if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(self.root)):
+        if not _within(os.path.abspath(path), self._absolute):
             raise DataError(
                 f"The image {image.get(self.key)} in {self.source} lies outside of its folder {self.root}; "
                 "name a folder that holds all images."
@@ -92,8 +93,15 @@ class ImageFolder:
                 real = os.path.dirname(os.path.realpath(path))
         except ValueError:  # a name that can't be a file's
             return False
-        homes = (self._real(str(self.root)), self._real(str(self.source.parent)))
-        return not any(Path(real).is_relative_to(home) for home in homes)
+        return not any(_within(real, home) for home in self._homes)
+
+    @cached_property
+    def _absolute(self) -> str:
+        return os.path.abspath(self.root)
+
+    @cached_property
+    def _homes(self) -> tuple[str, str]:
+        return self._real(str(self.root)), self._real(str(self.source.parent))
 
     def _real(self, folder: str) -> str:
         if folder not in self.real_paths:
@@ -106,10 +114,16 @@ class ImageFolder:
     def _join(self, image: Mapping[str, Any]) -> str:
         text = str(image.get(self.key) or next((image[key] for key in _KEYS if image.get(key)), ""))
         # COCO Annotator's leading slash means its own root. An absolute path within the folder stays.
-        named = PurePosixPath(PureWindowsPath(text).as_posix() if "\\" in text else text)
-        if named.is_absolute() and not Path(named).is_relative_to(os.path.abspath(self.root)):
-            named = PurePosixPath(*named.parts[1:])
-        return str(self.root / named)
+        named = PureWindowsPath(text).as_posix() if "\\" in text else text
+        if named.startswith("/") and not _within(named, self._absolute):
+            named = named.lstrip("/")
+        path = os.path.join(self.root, named)
+        plain = not path.endswith("/") and not any(part in path for part in ("./", "/.", "//"))
+        return path if plain else str(Path(path))
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _usual_places(source: Path) -> list[Path]:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 from .dataset import AnnotatedImage
 
-__all__ = ["shared_root"]
+__all__ = ["name_below", "shared_root"]
+
+
+def name_below(path: str, folder: str | os.PathLike[str]) -> str:
+    """Return a path relative to a folder, with forward slashes."""
+    start = f"{os.fspath(folder)}{os.sep}"
+    # Nearly all paths are plain ones, and taking them apart costs more than reading the annotations.
+    if path.startswith(start) and os.sep == "/" and "/." not in path and "//" not in path:
+        return path[len(start) :]
+    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def shared_root(images: Iterable[AnnotatedImage]) -> Path | None:

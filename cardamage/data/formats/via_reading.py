@@ -15,6 +15,7 @@ from ..image_checks import missing_message
 from .dataset import AnnotatedDataset, AnnotatedImage
 from .image_files import ImageFolder
 from .picture_sizes import picture_sizes
+from .shared_root import name_below
 from .via_classes import ClassAttribute, find_class_attribute, neutral_fields
 from .via_file import ViaEntry, read_via_file
 from .via_shapes import native_shape, shape_outline
@@ -61,7 +62,7 @@ def read_via(
     sizes = picture_sizes(map(Path, paths))
     for entry, source, (height, width) in zip(file.entries, paths, sizes, strict=True):
         raws = _objects(entry, key, f"{name}, {entry.filename}", line_width, report)
-        relative = Path(os.path.relpath(source, folder.root)).as_posix()
+        relative = name_below(source, folder.root)
         images.append(AnnotatedImage(relative, source, height, width, raws, extra=entry.extra))
         found.update(label for attributes in entry.attributes for label in key.labels(attributes)[:1])
     names = sorted(found) if classes is None else list(classes)

@@ -20,7 +20,7 @@ from .dataset import AnnotatedDataset, AnnotatedImage, class_id
 from .losses import tell_fields
 from .pictures import PicturePlacer
 from .registry import WriteOptions, Written
-from .shared_root import shared_root
+from .shared_root import name_below, shared_root
 from .via_file import CSV_COLUMNS
 from .via_objects import as_attributes, regions_of
 
@@ -112,7 +112,7 @@ class _Part:
         for raw in image.annotations:
             class_id(raw, self._ids)
         placed = image if self._kept else self._placer.place(image)
-        name = Path(os.path.relpath(image.source, self.root)).as_posix() if self._kept else placed.name
+        name = name_below(image.source, self.root) if self._kept else placed.name
         size = os.path.getsize(placed.source) if os.path.isfile(placed.source) else -1
         entry = {
             "filename": name,

@@ -149,6 +149,14 @@ def test_path_counts_where_only_it_exists(tmp_path: Path, write: Writer) -> None
     assert read_coco(write(content)).dicts[0]["file_name"] == str(tmp_path / "a.jpg")
 
 
+@pytest.mark.parametrize("name", ["./a.jpg", "b/./a.jpg", "b//a.jpg", "/b/a.jpg", ".b/a.jpg"])
+def test_paths_are_without_needless_parts(tmp_path: Path, write: Writer, name: str) -> None:
+    content = coco()
+    content["images"][0]["file_name"] = name
+    found = read_coco(write(content)).dicts[0]["file_name"]
+    assert found == str(tmp_path / name.lstrip("/"))
+
+
 def test_image_outside_of_its_folder(tmp_path: Path, write: Writer) -> None:
     content = coco()
     content["images"][0]["file_name"] = "../../etc/passwd"
