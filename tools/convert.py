@@ -38,7 +38,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         merge=args.merge,
         classes=read_class_list(args.classes) if args.classes else None,
         read=ReadOptions(
-            line_width=args.line_width, workers=args.workers, cache=None if args.no_cache else cache_folder()
+            image_root=args.images,
+            line_width=args.line_width,
+            workers=args.workers,
+            cache=None if args.no_cache else cache_folder(),
         ),
         write=WriteOptions(pictures=args.pictures, tolerance=args.tolerance, masks=args.masks),
     )
@@ -57,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--to", required=True, metavar="FORMAT", help=known)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the result, new or empty")
+    parser.add_argument(
+        "--images", metavar="DIR", help="folder of the source's pictures (default: the usual places)"
+    )
     parser.add_argument(
         "--split", type=float, nargs="+", default=(), metavar="SHARE", help="of train and val (and test)"
     )

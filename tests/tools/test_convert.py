@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cardamage.catalog import DatasetCatalog
+from cardamage.data.image_checks import check_images
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "convert.py"
@@ -96,3 +99,27 @@ def test_masks_of_both_kinds(run: Run, photos: Path, tmp_path: Path) -> None:
         with Image.open(out / mask) as image:
             values = {value for _, value in image.getcolors() or []}
         assert values == ({0, 255} if kind == "instance" else {0, 2})
+
+
+@pytest.mark.parametrize("kind", ["labelme", "coco", "via", "yolo"])
+@pytest.mark.parametrize("split", [[], ["--split", "0.8", "0.2"]])
+def test_the_printed_names_are_datasets_where_pictures_are_kept(
+    run: Run, photos: Path, tmp_path: Path, kind: str, split: list[str]
+) -> None:
+    out = tmp_path / "far/away" / kind
+    done = run(photos, "--to", kind, "-o", out, "--pictures", "keep", *split)
+    assert done.returncode == 0, done.stderr
+    names = [line.split("'")[1] for line in done.stdout.splitlines() if "DATASETS." in line]
+    found = [record for name in names for record in DatasetCatalog.get(name)]
+    check_images(found)
+    assert sum(len(record["annotations"]) for record in found) == 10
+
+
+def test_pictures_in_a_folder_that_is_named(run: Run, photos: Path, tmp_path: Path) -> None:
+    assert run(photos, "--to", "coco", "-o", tmp_path / "far/away", "--pictures", "keep").returncode == 0
+    done = run(tmp_path / "far/away", "--to", "coco", "-o", tmp_path / "two")
+    assert done.returncode == 1
+    assert "10 of 10 images do not exist" in done.stderr
+    done = run(tmp_path / "far/away", "--images", photos, "--to", "coco", "-o", tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "two/images").iterdir())) == 10

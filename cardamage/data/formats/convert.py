@@ -127,9 +127,9 @@ def convert(
         found.check_pictures()
         dataset, parts, groups = _divided(dataset, found, names, options)
         _tell_classes(dataset, found, format, losses)
-        write = options.write
-        if write.pictures == "keep" and found.embedded:
-            write = replace(write, pictures="copy")
+        write = replace(
+            options.write, pictures=_pictures(options.write, folder, format, found, parts, losses)
+        )
         with _whole_or_nothing(folder, options.into_used):
             written = write_annotations(dataset, folder, format, write, losses)
             if not options.into_used:
@@ -197,6 +197,30 @@ def _parts_by_folder(dataset: AnnotatedDataset, found: Survey) -> AnnotatedDatas
     found.splits = parts
     images = ChangedImages(dataset.images, lambda index, image: replace(image, split=parts[index]))
     return replace(dataset, images=images)
+
+
+def _pictures(
+    write: WriteOptions,
+    folder: Path,
+    format: str,
+    found: Survey,
+    parts: Sequence[str],
+    losses: AnnotationReport,
+) -> str:
+    """How to place pictures: those that are to be kept may be out of the target's reach."""
+    if write.pictures != "keep":
+        return write.pictures
+    if found.embedded:
+        return "copy"
+    if format == "labelme" and not write.embed:
+        # Readers of Labelme files take pictures from the folder and from beside it, not from farther away.
+        root = folder / "part" if set(parts) != {WHOLE} else folder
+        around = os.path.join(os.path.dirname(os.path.abspath(root)), "")
+        if not all(os.path.abspath(source).startswith(around) for source in found.sources):
+            reason = "its pictures are linked to, as Labelme files don't name pictures that are farther away"
+            losses.add("changed", reason, os.fspath(folder))
+            return "link"
+    return "keep"
 
 
 def _tell_classes(dataset: AnnotatedDataset, found: Survey, format: str, losses: AnnotationReport) -> None:
