@@ -329,6 +329,17 @@ def test_yolo_yaml(tmp_path: Path, codes: Codes) -> None:
     assert {"D410", "D312", "D313", "D406"} <= found.keys()
 
 
+def test_labels_beside_their_pictures_are_found(tmp_path: Path, codes: Codes) -> None:
+    (tmp_path / "one").mkdir()
+    folder = yolo(tmp_path / "one", {"a": "1 0.1 0.1 0.3 0.12 0.2 0.4\n"})
+    (tmp_path / "flat").mkdir()
+    for name in ("images/a.jpg", "labels/a.txt"):
+        shutil.copy(folder / "train" / name, tmp_path / "flat")
+    shutil.copy(folder / "data.yaml", tmp_path / "flat")
+    assert [shape.label for shape in read_sources([tmp_path / "flat"]).shapes] == ["scratch"]
+    assert [shape.label for shape in read_sources([folder / "train" / "labels"]).shapes] == ["1"]
+
+
 def test_several_yolo_sets_keep_their_names(tmp_path: Path) -> None:
     for name, classes in (("one", "[dent, rust]"), ("two", "{0: lamp, 1: door}")):
         (tmp_path / name).mkdir()

@@ -31,13 +31,21 @@ def yolo_files(folder: Path) -> list[Path]:
 
 
 def label_folders(folder: Path) -> list[Path]:
-    """Return the folders of label files below a folder: called ``labels`` or ``labels...`` or below one."""
-    found = {
-        path.parent
-        for path in folder.rglob("*.txt")
-        if any(part.startswith("labels") for part in path.relative_to(folder).parts[:-1])
-    }
+    """Return the folders of label files at or below a folder.
+
+    They are called ``labels`` or ``labels...``, or lie below one that is, or hold pictures of the same names.
+    """
+    found = set()
+    for path in folder.rglob("*.txt"):
+        if path.parent not in found:
+            names = (folder.name, *path.relative_to(folder).parts[:-1])
+            if any(name.startswith("labels") for name in names) or _has_picture(path):
+                found.add(path.parent)
     return sorted(found, key=lambda path: natural_key(str(path)))
+
+
+def _has_picture(label: Path) -> bool:
+    return any(os.path.isfile(label.with_suffix(suffix)) for suffix in IMAGE_SUFFIXES)
 
 
 def read_yolo(path: Path, image_root: Path | None = None) -> list[Part]:
@@ -67,7 +75,7 @@ def read_yolo(path: Path, image_root: Path | None = None) -> list[Part]:
 
 def _home(labels: Path, top: Path) -> Path:
     """The nearest folder above one of labels that has a YAML file; the topmost where none has."""
-    for folder in labels.parents:
+    for folder in (labels, *labels.parents):
         if folder == top or yolo_files(folder):
             return folder
     return top
@@ -172,8 +180,8 @@ def _read_folder(folder: Path, names: list[str]) -> Part:
 def _images_beside(labels: Path) -> dict[str, list[str]]:
     """Pictures by stem in the folder that goes with one of labels; in the labels' own where there is none."""
     parts = list(labels.parts)
-    at = max(i for i, part in enumerate(parts) if part.startswith("labels"))
-    folder = Path(*parts[:at], "images", *parts[at + 1 :])
+    at = max((i for i, part in enumerate(parts) if part.startswith("labels")), default=None)
+    folder = labels if at is None else Path(*parts[:at], "images", *parts[at + 1 :])
     place = folder if folder.is_dir() else labels
     found: dict[str, list[str]] = defaultdict(list)
     for path in sorted(place.iterdir()):
