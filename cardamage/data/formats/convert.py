@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from ...errors import DataError
-from ...utils.files import ensure_writable_dir
 from ...utils.heap import frozen_objects
 from ..annotation_report import AnnotationReport
 from .conversion_log import ConversionLog, LoggedReport
+from .conversion_target import check_sources, check_target, whole_or_nothing
 from .dataset import AnnotatedDataset, AnnotatedImage
 from .pictures import FreeNames
 from .reading import read_text
@@ -115,9 +113,9 @@ def convert(
     options = options or ConvertOptions()
     names = part_names(options.split) if options.split else []
     folder = Path(target)
-    _check_sources(sources, options.merge)
+    check_sources(sources, options.merge)
     if not options.into_used:
-        _check_target(folder, sources)
+        check_target(folder, sources)
     log = ConversionLog()
     try:
         shown = 20 if not options.into_used else 1_000_000
@@ -130,7 +128,7 @@ def convert(
         write = replace(
             options.write, pictures=_pictures(options.write, folder, format, found, parts, losses)
         )
-        with _whole_or_nothing(folder, options.into_used):
+        with whole_or_nothing(folder, options.into_used):
             written = write_annotations(dataset, folder, format, write, losses)
             if not options.into_used:
                 log.save(folder / LOG_NAME, _heading(reports, losses))
@@ -273,51 +271,6 @@ def _divided(
     # Fields that the source has for parts of its own have no part any more.
     extra = {key: value for key, value in dataset.extra.items() if key != "splits"}
     return replace(dataset, images=ChangedImages(dataset.images, change), extra=extra), parts, groups
-
-
-def _check_sources(sources: Sequence[str | os.PathLike[str]], merge: bool) -> None:
-    if not sources:
-        raise DataError("No source is named; name a file or folder of annotations.")
-    if len(sources) > 1 and not merge:
-        raise DataError(
-            f"{len(sources)} sources were named; "
-            "add --merge to make one dataset of them, or convert each alone."
-        )
-    places = [os.path.realpath(source) for source in sources]
-    twice = [source for source, place in zip(sources, places, strict=True) if places.count(place) > 1]
-    if twice:
-        raise DataError(f"The source {os.fspath(twice[0])} is named twice; name it once.")
-
-
-def _check_target(target: Path, sources: Sequence[str | os.PathLike[str]]) -> None:
-    place = Path(os.path.realpath(target))
-    for source in sources:
-        if os.path.isdir(source) and place.is_relative_to(os.path.realpath(source)):
-            raise DataError(
-                f"The folder {target} lies inside the source {os.fspath(source)}, which is never written to; "
-                "name a folder outside of it with -o."
-            )
-    if target.is_dir() and any(target.iterdir()):
-        raise DataError(f"The folder {target} is not empty; empty it, or name another one with -o.")
-
-
-@contextmanager
-def _whole_or_nothing(folder: Path, into_used: bool) -> Iterator[None]:
-    """Take away what was written before an error, where the folder held nothing else."""
-    existed = folder.exists()
-    ensure_writable_dir(folder, "-o")
-    try:
-        yield
-    except BaseException:
-        if not into_used:
-            for entry in folder.iterdir():
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry, ignore_errors=True)
-                else:
-                    entry.unlink(missing_ok=True)
-            if not existed:
-                folder.rmdir()
-        raise
 
 
 def _heading(reports: Sequence[AnnotationReport], losses: AnnotationReport) -> str:
