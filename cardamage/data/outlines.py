@@ -36,7 +36,10 @@ def as_points(numbers: Sequence[float] | Sequence[Sequence[float]]) -> np.ndarra
     Raises:
         ValueError: for an odd count of numbers, or what are no finite numbers.
     """
-    points = np.asarray(numbers, dtype=np.float64).reshape(-1, 2)
+    try:
+        points = np.asarray(numbers, dtype=np.float64).reshape(-1, 2)
+    except OverflowError:  # JSON's whole numbers have no end
+        raise ValueError("a coordinate is beyond any image") from None
     if not (np.abs(points) <= _FARTHEST).all():
         raise ValueError("a coordinate is not a finite number, or is beyond any image")
     if len(points) < 2:

@@ -206,7 +206,7 @@ class _Outline:
         """Take in a part, or tell why not."""
         try:
             numbers = np.asarray(polygon, dtype=np.float64).reshape(-1)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return "a part of its outline is not a list of x, y numbers"
         if len(numbers) % 2:
             return "a part of its outline has an odd count of numbers"

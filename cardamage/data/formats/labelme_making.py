@@ -100,7 +100,7 @@ def _usable(raw: RawAnnotation, losses: AnnotationReport) -> list[np.ndarray]:
     for polygon in raw.polygons or []:
         try:
             points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             points = np.full((1, 2), np.nan)
         if len(points) and (np.abs(points) <= _FARTHEST).all():
             usable.append(points)

@@ -141,7 +141,7 @@ def _usable(raw: RawAnnotation, losses: AnnotationReport) -> list[np.ndarray]:
     for polygon in raw.polygons or []:
         try:
             points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             points = np.full((3, 2), np.nan)
         if not (np.abs(points) <= _FARTHEST).all():
             losses.add("lost", "a part of its outline is not a list of x, y numbers", raw.place)
