@@ -122,6 +122,8 @@ def convert(
         losses = LoggedReport(os.fspath(target), log, shown)
         reports: list[AnnotationReport] = [LoggedReport(os.fspath(s), log, shown) for s in sources]
         dataset, found, read = _gathered(sources, options, reports, losses)
+        if not found.names:
+            raise DataError(f"There is no image in {dataset.source}, so there is nothing to convert.")
         found.check_pictures()
         dataset, parts, groups = _divided(dataset, found, names, options)
         _tell_classes(dataset, found, format, losses)

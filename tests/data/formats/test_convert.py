@@ -312,6 +312,18 @@ def test_an_error_while_writing_leaves_nothing(photos: Path, tmp_path: Path) -> 
     assert (photos / f"{name}.jpg").is_file()
 
 
+def test_nothing_to_convert(tmp_path: Path) -> None:
+    (tmp_path / "set.json").write_text('{"images": [], "categories": [{"id": 1, "name": "dent"}]}')
+    with pytest.raises(DataError, match="There is no image in .*set.json, so there is nothing to convert"):
+        convert([tmp_path / "set.json"], tmp_path / "out", "yolo")
+    assert not (tmp_path / "out").exists()
+
+
+def test_masks_are_no_name_of_a_dataset(photos: Path, tmp_path: Path) -> None:
+    done = convert([photos], tmp_path / "out", "masks")
+    assert described(done, Path("log")).endswith("convert them to coco to train on them.")
+
+
 def test_a_format_that_is_none(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="The format 'cocoo' is unknown; did you mean coco"):
         convert([photos], tmp_path / "out", "cocoo")
