@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import resource
@@ -19,7 +20,7 @@ from cardamage.data.annotation_report import AnnotationReport
 from cardamage.data.formats import coco, via
 from cardamage.data.formats.dataset import AnnotatedDataset, to_dicts
 from cardamage.data.formats.json_opening import json_opening
-from cardamage.data.formats.registry import ReadOptions, WriteOptions
+from cardamage.data.formats.registry import FORMATS, ReadOptions, WriteOptions, write_annotations
 from cardamage.errors import CardamageError, DataError
 
 READERS: dict[str, Callable[..., AnnotatedDataset]] = {"coco": coco.read, "via": via.read}
@@ -216,6 +217,40 @@ def test_any_damage_to_the_bytes(
     path.write_bytes(good[:at] + put + (b"" if cut else good[at + length :]))
     sentence = use(form, path)
     assert not sentence or sentence.endswith((".", "?"))
+
+
+FIELDS = st.sampled_from(
+    [
+        *(
+            "group_id",
+            "flags",
+            "description",
+            "score",
+            "shape_type",
+            "parts",
+            "attributes",
+            "iscrowd",
+            "via_shape",
+        ),
+        *("points", "label", "mask", "imageData", "version", "file_attributes", "area", "name"),
+    ]
+)
+
+
+@settings(max_examples=40, parent=OFTEN)
+@given(data=st.data())
+def test_any_field_goes_to_any_format(folder: Path, data: st.DataObject) -> None:
+    content: Any = copy.deepcopy(COCO)
+    for _ in range(data.draw(st.integers(1, 4))):
+        record = data.draw(st.sampled_from([content, *content["images"], *content["annotations"]]))
+        record[data.draw(FIELDS)] = data.draw(NASTY)
+    path = folder / "set/a.json"
+    path.write_text(json.dumps(content))
+    dataset = coco.read(path, ReadOptions(), AnnotationReport("x"))
+    for form in FORMATS:
+        losses = AnnotationReport("x")
+        with contextlib.suppress(CardamageError):
+            write_annotations(dataset, folder / f"any as {form}", form, WriteOptions("copy"), losses)
 
 
 HEADER = (
