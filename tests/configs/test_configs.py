@@ -70,7 +70,7 @@ def test_outputs_of_two_configs_do_not_mix(name: str) -> None:
 
 
 def test_parts_are_never_flipped() -> None:
-    """Most of their classes name a side of the car."""
+    """A flip exchanges their left and right; that this gains over no flip isn't shown yet."""
     parts = [name for name in FILES if name.startswith("parts/")]
     assert parts
     assert {load(name).INPUT.RANDOM_FLIP for name in parts} == {"none"}
