@@ -10,7 +10,7 @@ from itertools import combinations
 __all__ = ["misspelled", "same_but_case"]
 
 # One letter apart, and both words of their own.
-_APART = frozenset({frozenset(("light", "right")), frozenset(("hood", "wood")), frozenset(("door", "floor"))})
+_APART = frozenset(map(frozenset, [("light", "right"), ("hood", "wood"), ("rim", "trim"), ("car", "scar")]))
 # Names of so many letters may differ by two, shorter ones by one.
 _LONG, _SHORT = 8, 4
 # Above this, pairs are not looked for: these are no names but ids.
@@ -60,7 +60,7 @@ def _joined_alike(one: list[str], other: list[str]) -> bool:
 
 def _slip(one: str, other: str) -> bool:
     shorter = min(len(one), len(other))
-    if shorter < _SHORT or frozenset((one, other)) in _APART:
+    if shorter < _SHORT - 1 or max(len(one), len(other)) < _SHORT or frozenset((one, other)) in _APART:
         return False
     if re.sub(r"\D", "", one) != re.sub(r"\D", "", other):
         return False

@@ -93,6 +93,15 @@ def test_coco(coco_set: Any, codes: Codes, tmp_path: Path) -> None:
     }
 
 
+def test_an_outline_of_which_nothing_is_left_is_dropped(coco_set: Any, codes: Codes, tmp_path: Path) -> None:
+    sliver = [159.9, 10, 200, 10, 200, 30, 159.9, 30.3]
+    shape_of(coco_set, 2).update(segmentation=[sliver], bbox=[159.9, 10, 40.1, 20.3])
+    coco_set.save()
+    repairs = fix(coco_set.folder, tmp_path / "copy")
+    assert codes(tmp_path / "copy") == {}
+    assert [r.index for r in repairs if "dropped" in r.text] == [2]
+
+
 def test_a_clean_set_is_copied_as_it_is(coco_set: Any, tmp_path: Path) -> None:
     coco_set.save()
     (coco_set.folder / "LICENSE").write_text("free")

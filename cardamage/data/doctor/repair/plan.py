@@ -149,7 +149,7 @@ def _plan_outline(shape: Shape, plan: Plan) -> None:
             plan.tell("D203", shape.file, shape.index, f"cut at the edge, {shape.excess:.2f} px")
         elif len(rings) < len(shape.rings):
             plan.tell("D201", shape.file, shape.index, "parts of fewer than 3 points dropped")
-        if not rings:
+        if not rings or (past and is_empty(Shape(shape.file, shape.index, None, rings, size=shape.size))):
             plan.drop("D205", shape, "nothing is left of it inside the picture")
             return
         if past or [len(r) for r in rings] != [len(r) for r in shape.rings]:
