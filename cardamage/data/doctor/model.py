@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -213,6 +214,10 @@ class Picture:
     def __post_init__(self) -> None:
         # No file can be called so, and the functions of the system would refuse it everywhere.
         self.source = self.source.replace("\0", "\N{REPLACEMENT CHARACTER}")
+        try:
+            os.fsencode(self.source)
+        except UnicodeEncodeError:
+            self.source = self.source.encode("utf-8", errors="replace").decode("utf-8")
 
     def hit(self, text: str = "") -> Hit:
         """Return a case of a finding at this picture."""

@@ -207,6 +207,15 @@ def test_a_link_out_of_the_set_is_not_copied(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "copy").iterdir()) == ["fine.txt", "repairs.txt"]
 
 
+def test_paths_longer_than_a_name_can_be(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.1 0.1")
+    (tmp_path / "data.yaml").write_text(
+        json.dumps({"names": ["dent"], "train": "x" * 300, "path": "y" * 300})
+    )
+    assert "D312" in {finding.check.code for finding in find_all(read_sources([tmp_path]))}
+
+
 def test_nothing_to_read_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("x")
     with pytest.raises(DataError, match="no annotation file"):

@@ -64,7 +64,7 @@ def _pictures_by_stem(folder: Path, image_root: Path | None) -> dict[str, list[s
     """Pictures below a folder, and in the folders beside it and the one above, by their names."""
     places = {str(path) for path in image_files(folder)}
     absolute = Path(os.path.abspath(folder))
-    for beside in [absolute.parent, *sorted(p for p in absolute.parent.iterdir() if p.is_dir())]:
+    for beside in [absolute.parent, *_folders(absolute.parent)]:
         if beside != absolute and not beside.name.startswith("."):
             places |= {os.path.relpath(p) if not folder.is_absolute() else str(p) for p in _direct(beside)}
     if image_root is not None and image_root.is_dir():
@@ -73,6 +73,13 @@ def _pictures_by_stem(folder: Path, image_root: Path | None) -> dict[str, list[s
     for path in sorted(places):
         stems[Path(path).stem].append(path)
     return stems
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if os.path.isdir(path))
+    except OSError:
+        return []
 
 
 def _direct(folder: Path) -> list[Path]:

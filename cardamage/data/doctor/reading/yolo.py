@@ -150,7 +150,7 @@ def _is_there(file: Path, text: str, content: dict[str, Any]) -> bool:
     place = file.parent / _written(text, content)
     # Roboflow writes "../train/images" beside the folder "train", and Ultralytics reads it so.
     beside = file.parent / text.removeprefix("../")
-    return place.exists() or beside.exists()
+    return os.path.exists(place) or os.path.exists(beside)
 
 
 def _read_folder(folder: Path, names: list[str]) -> Part:
@@ -160,7 +160,7 @@ def _read_folder(folder: Path, names: list[str]) -> Part:
     images = _images_beside(folder)
     for stem in sorted({*images, *(file.stem for file in files)}, key=natural_key):
         file = folder / f"{stem}.txt"
-        there = file.is_file()
+        there = os.path.isfile(file)
         if stem not in images:
             part.note("D310", file, text="no picture has its name")
         sources = images.get(stem) or [""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import yaml
@@ -25,7 +26,7 @@ def write_yolo(part: Part, plan: Plan, places: Places) -> None:
     """
     for picture in part.pictures:
         file = Path(picture.file)
-        if not picture.labelled or not file.is_file():
+        if not picture.labelled or not os.path.isfile(file):
             continue
         if not picture.source or picture.source in plan.lost:
             plan.tell("D310", picture.file, None, "left out: there is no good picture for it")
