@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -143,9 +142,8 @@ _readers: list[LabelmeReader] = []
 
 
 def _started(processes: int, reader: LabelmeReader) -> ProcessPoolExecutor:
-    # Where it can be had, fork: others would import the user's script again, which may lack a main guard.
-    method = "fork" if sys.platform == "linux" else "spawn"
-    context = multiprocessing.get_context(method)
+    # Not forked: OpenCV's threads would be missing there, and waited for.
+    context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(reader,))
 
 
