@@ -268,7 +268,7 @@ def _names_in(path: Path) -> list[str]:
     try:
         categories = sorted(json.loads(text)["categories"], key=lambda c: int(c["id"]))
         return _distinct([str(category["name"]) for category in categories], path)
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise DataError(f"The file of class names {path} has no list of 'categories'.") from None
 
 

@@ -16,7 +16,7 @@ from cardamage.data.annotation_report import AnnotationReport
 from cardamage.data.formats import masks, yolo
 from cardamage.data.formats.dataset import to_dicts
 from cardamage.data.formats.registry import ReadOptions, read_annotations
-from cardamage.errors import CardamageError
+from cardamage.errors import CardamageError, DataError
 
 SIZE = (20, 30)
 QUIET = settings(
@@ -137,6 +137,14 @@ def test_yolo_without_yaml(yolo_set: Path, name: str, data: st.DataObject) -> No
         (yolo_set / other).write_bytes(good[other])
     (yolo_set / name).write_bytes(data.draw(mutated(good[name])))
     outcome(yolo_set, "yolo")
+
+
+def test_ids_of_names_beyond_any_number(yolo_set: Path) -> None:
+    (yolo_set / "data.yaml").unlink(missing_ok=True)
+    for number in ("1e999", "NaN", '"x"'):
+        (yolo_set / "notes.json").write_text(f'{{"categories": [{{"id": {number}, "name": "dent"}}]}}')
+        with pytest.raises(DataError, match="has no list of 'categories'"):
+            read_annotations(yolo_set, "yolo")
 
 
 def masks_in(folder: Path, name: str) -> Iterator[Path]:
