@@ -33,7 +33,8 @@ def described(done: Conversion, log: Path) -> str:
     if done.groups:
         count, photos = sum(map(len, done.groups)), len(done.groups)
         lines.append(
-            f"{count} images are copies or near-duplicates of {photos} photos; each photo is on one side."
+            f"{count} images show {photos} {'photo' if photos == 1 else 'photos'} more than once (copies, "
+            "near-duplicates); each photo is on one side."
         )
     lines += ["", class_table(done), "", *_alike(done.classes)]
     if done.losses.counts or any(report.counts for report in done.reports):

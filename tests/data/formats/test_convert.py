@@ -263,7 +263,9 @@ def test_copies_of_a_photo_stay_on_one_side(photos: Path, tmp_path: Path) -> Non
             for name, coco in coco_files(tmp_path / str(seed)).items()
         }
         assert any({"0.jpg", "2.jpg", "4.jpg", "6.jpg"} <= side for side in sides.values())
-        assert "4 images are copies or near-duplicates of 1 photos" in described(done, Path("log"))
+        assert "4 images show 1 photo more than once (copies, near-duplicates)" in described(
+            done, Path("log")
+        )
 
 
 def test_a_split_that_leaves_a_part_empty_is_refused(photos: Path, tmp_path: Path) -> None:
