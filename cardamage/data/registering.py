@@ -46,6 +46,7 @@ def register_coco_set(
     """
 
     def read(at: str) -> tuple[Records, dict[str, Any]]:
+        """Read the file in the folder where the set was found; colors that don't fit are taken back."""
         from .formats.coco import read_coco
 
         images = _image_root(at, image_roots)

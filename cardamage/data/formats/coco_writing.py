@@ -98,6 +98,7 @@ class _Part:
         self._images = self._annotations = 0
 
     def add(self, image: AnnotatedImage, file_name: str, losses: AnnotationReport) -> None:
+        """Write an image at once, and its annotations where they wait for the last image."""
         record = {
             "id": self._images + 1,
             "file_name": file_name,

@@ -109,6 +109,7 @@ class _Part:
         self._between = "\n"
 
     def add(self, image: AnnotatedImage, tolerance: float, losses: AnnotationReport) -> None:
+        """Write an image; an unknown class is refused before its picture is placed."""
         for raw in image.annotations:
             class_id(raw, self._ids)
         placed = image if self._kept else self._placer.place(image)

@@ -80,6 +80,7 @@ def fused_box_head(head: FastRCNNConvFCHead, kernels: Kernels) -> Forward | None
         return FusedLinear(weight, first.bias, True, kernels.dtype, kernels.native)
 
     def forward(x: torch.Tensor) -> torch.Tensor:
+        """Reorder the first weights once for each size of the regions' maps."""
         for conv in convs:
             x = conv(x)
         pixels = x.shape[2] * x.shape[3]
