@@ -1,8 +1,8 @@
 """Does choosing photos by rank beat choosing them at random? Measured on car parts.
 
-For each seed: a first model is trained on 100 of the 400 photos, drawn at random. It ranks the other 300. Two
-models are then trained on 200 photos each, the first 100 with the 100 ranked highest, and with 100 drawn at
-random, from random weights, with the same steps. All are evaluated on the 100 test photos.
+For each seed: a first model is trained from random weights on 100 of the 400 photos, drawn at random. It ranks the
+other 300. Two trainings then go on from it, with the same steps, on 200 photos each: the first 100 with the 100
+ranked highest, and with 100 drawn at random. All are evaluated on the 100 test photos.
 
 Example: ``DETECTRON2_DATASETS=/data python docs/experiments/choose_photos.py --output output/choosing``
 
@@ -33,7 +33,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of models, choices and figures")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=800, help="of each training (default: 800)")
+    parser.add_argument("--steps", type=int, default=800, help="of the first training (default: 800)")
+    parser.add_argument("--further", type=int, default=400, help="steps of the other two (default: 400)")
     parser.add_argument("--first", type=int, default=100, help="photos of the first model (default: 100)")
     parser.add_argument("--count", type=int, default=100, help="photos to choose (default: 100)")
     parser.add_argument("--by", default="both", help="how to rank (default: both)")
@@ -66,15 +67,17 @@ def one_seed(args: argparse.Namespace, source: Path, seed: int) -> dict[str, Any
     images = sorted(content["images"], key=lambda image: image["id"])
     random.Random(seed).shuffle(images)
     first, pool = images[: args.first], images[args.first :]
-    options = [*args.opts, "SOLVER.MAX_ITER", str(args.steps), "SEED", str(seed)]
-    found = {"seed": seed, "steps": args.steps, "by": args.by}
-    found["first"] = train(folder / "first", subset(folder / "first.json", content, first), source, options)
+    options = [*args.opts, "SEED", str(seed)]
+    found = {"seed": seed, "steps": args.steps, "further": args.further, "by": args.by}
+    file = subset(folder / "first.json", content, first)
+    found["first"] = train(folder / "first", file, source, args.steps, options)
     ranked = choose(args, folder, source, first, pool, seed)
     drawn = random.Random(1000 + seed).sample(pool, args.count)
     found["shared"] = len({image["id"] for image in ranked} & {image["id"] for image in drawn})
     for name, chosen in (("ranked", ranked), ("random", drawn)):
         file = subset(folder / f"{name}.json", content, [*first, *chosen])
-        found[name] = train(folder / name, file, source, options)
+        goes_on = ["MODEL.WEIGHTS", str(folder / "first/model_final.pth")]
+        found[name] = train(folder / name, file, source, args.further, [*options, *goes_on])
         ids = {image["id"] for image in chosen}
         found[f"{name}_objects"] = sum(a["image_id"] in ids for a in content["annotations"])
     return found
@@ -113,12 +116,13 @@ def choose(
     return [by_name[Path(line).name] for line in (ranking / "to_label.txt").read_text().splitlines()]
 
 
-def train(output: Path, annotations: Path, source: Path, options: list[str]) -> float:
-    """Train from random weights unless that was done; returns the mask AP of the last evaluation."""
+def train(output: Path, annotations: Path, source: Path, steps: int, options: list[str]) -> float:
+    """Train unless that was done; returns the mask AP of the last evaluation."""
     if not (output / "model_final.pth").exists():
         data = ["DATASETS.TRAIN", f"('coco:{annotations}@{source}',)", "TEST.EVAL_PERIOD", "0"]
+        schedule = ["SOLVER.MAX_ITER", str(steps), "SOLVER.WARMUP_ITERS", str(min(100, steps // 5))]
         resume = ["--resume"] if (output / "last_checkpoint").exists() else []
-        run("train_net.py", "--config-file", CONFIG, *resume, *data, *options, "OUTPUT_DIR", output)
+        run("train_net.py", "--config-file", CONFIG, *resume, *data, *schedule, *options, "OUTPUT_DIR", output)
     records = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
     return [record["segm/AP"] for record in records if "segm/AP" in record][-1]
 
