@@ -17,7 +17,7 @@ run "$python" -m pytest -q -rs tests/layers/kernels tests/layers/test_greedy_nms
     tests/layers/test_roi_align_pyramid.py -W error::RuntimeWarning
 # 2. A step that waits for the device raises, plain and compiled, in every precision.
 run "$python" -m pytest -q -rs tests/modeling/test_training_step.py tests/modeling/test_no_waiting.py \
-    tests/modeling/test_batched_detection.py tests/data/test_prefetch.py tests/modeling/test_fusion.py
+    tests/modeling/test_batched_detection.py tests/data/loading/test_prefetch.py tests/modeling/test_fusion.py
 # 3. The training step, plain and compiled, and inference, beside the peers; the second run is with a warm cache.
 run "$python" tools/benchmark.py train inference --rounds 5 --json gpu_cold.json
 run "$python" tools/benchmark.py train --rounds 5 --json gpu_warm.json

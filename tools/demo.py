@@ -97,7 +97,7 @@ def write_sheet(
     predictor: Any, dicts: list[dict[str, Any]], metadata: Any, threshold: float, path: Path
 ) -> None:
     """Write ground truth beside predictions."""
-    from cardamage.data.image_io import read_image
+    from cardamage.data.images.reading import read_image
     from cardamage.engine.prediction_records import keep_above
     from cardamage.visualization import compare, contact_sheet, save_image
 

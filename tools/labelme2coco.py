@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from cardamage.data.formats.convert import Conversion, ConvertOptions, convert, read_class_list
+from cardamage.data.formats.conversion.convert import Conversion, ConvertOptions, convert, read_class_list
 from cardamage.data.formats.registry import ReadOptions, WriteOptions
 from cardamage.errors import ConfigValueError
 from cardamage.utils.cli import run

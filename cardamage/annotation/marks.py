@@ -15,7 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from cardamage.data.formats.reading import read_json
+from cardamage.data.formats.shared.reading import read_json
 from cardamage.errors import DataError
 
 __all__ = ["MARK", "State", "content_hash", "marked", "state_of"]

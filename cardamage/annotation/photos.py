@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cardamage.data.image_io import read_image
-from cardamage.engine.prediction_inputs import IMAGE_SUFFIXES, find_inputs
+from cardamage.data.images.reading import read_image
+from cardamage.data.images.signs import PICTURE_SUFFIXES
+from cardamage.engine.prediction_inputs import find_inputs
 from cardamage.errors import DataError
 
 __all__ = ["find_photos", "labelme_file_of", "read_photos"]
@@ -25,11 +26,11 @@ def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
     if not root.is_dir():
         raise DataError(f"The folder of photos {root} does not exist; give the folder that they are in.")
     try:
-        photos = [file for file in find_inputs(str(root)) if file.suffix.lower() in IMAGE_SUFFIXES]
+        photos = [file for file in find_inputs(str(root)) if file.suffix.lower() in PICTURE_SUFFIXES]
     except DataError:
         photos = []
     if not photos:
-        endings = ", ".join(sorted(IMAGE_SUFFIXES))
+        endings = ", ".join(sorted(PICTURE_SUFFIXES))
         raise DataError(f"The folder {root} holds no photo (a file ending in {endings}).")
     return photos
 

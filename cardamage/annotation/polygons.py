@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 import pycocotools.mask as mask_util
 
-from cardamage.data import outlines
-from cardamage.data.formats.outlining import mask_outlines, simplify
+from cardamage.data.annotations import outlines
+from cardamage.data.formats.shared.outlining import mask_outlines, simplify
 
 __all__ = ["Fit", "Traced", "trace"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from cardamage.data.formats.labelme_writing import labelme_text
+from cardamage.data.formats.labelme.writing import labelme_text
 from cardamage.engine.prediction_records import Predictor, batched, describe_instances, keep_above
 from cardamage.errors import ConfigValueError, TrainingError
 from cardamage.utils.files import atomic_write, describe_write_error

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cardamage.data.image_io import read_image
+from cardamage.data.images.reading import read_image
 from cardamage.engine.prediction_records import keep_above
 from cardamage.utils.files import atomic_write
 from cardamage.visualization import Visualizer, contact_sheet, save_image

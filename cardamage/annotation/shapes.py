@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from cardamage.data import outlines
-from cardamage.data.annotation_report import AnnotationReport
-from cardamage.data.checks import RawAnnotation
+from cardamage.data.annotations import outlines
+from cardamage.data.annotations.checks import RawAnnotation
+from cardamage.data.annotations.report import AnnotationReport
 from cardamage.data.formats.dataset import AnnotatedImage
-from cardamage.data.formats.labelme_writing import labelme_content
+from cardamage.data.formats.labelme.writing import labelme_content
 
 __all__ = ["REVIEWED", "detected_content"]
 

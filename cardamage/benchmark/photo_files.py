@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 
 from cardamage.benchmark.photos import Photos
-from cardamage.data.formats.write_coco import write_coco
-from cardamage.data.image_io import read_record_image
+from cardamage.data.formats.coco.from_dicts import write_coco
+from cardamage.data.images.reading import read_record_image
 from cardamage.structures import BoxMode
 
 __all__ = ["PhotoFiles", "write_photos"]

@@ -10,8 +10,8 @@ import importlib
 from typing import Any
 
 from ..catalog import DatasetCatalog, Metadata, MetadataCatalog, register_scheme
-from .adhoc import register_schemes
-from .builtin import register_builtin
+from .registered.adhoc import register_schemes
+from .registered.builtin import register_builtin
 
 _HOMES: dict[str, str] = {
     "DatasetFromList": ".common",
@@ -21,15 +21,15 @@ _HOMES: dict[str, str] = {
     "build_batch_data_loader": ".build",
     "build_detection_test_loader": ".build",
     "build_detection_train_loader": ".build",
-    "check_images": ".checks",
+    "check_images": ".annotations.checks",
     "get_detection_dataset_dicts": ".build",
-    "image_size": ".image_io",
+    "image_size": ".images.reading",
     "load_coco_json": ".datasets",
     "load_proposals_into_dataset": ".proposals",
     "prepare_datasets": ".prepare",
     "print_instances_class_histogram": ".build",
-    "read_image": ".image_io",
-    "read_record_image": ".image_io",
+    "read_image": ".images.reading",
+    "read_record_image": ".images.reading",
     "resolve_num_classes": ".prepare",
 }
 _MODULES = ("build", "catalog", "datasets", "detection_utils", "formats", "samplers", "transforms")

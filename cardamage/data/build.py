@@ -10,9 +10,11 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler
 
 from cardamage.config import CfgNode, configurable
+from cardamage.data.annotations.sides import log_sides
 from cardamage.data.common import DatasetFromList, MapDataset, ToIterableDataset
 from cardamage.data.dataset_mapper import DatasetMapper, check_segmentations
-from cardamage.data.loaders import InferenceLoader, StreamLoader, TrainLoader, trivial_batch_collator
+from cardamage.data.loading.loaders import InferenceLoader, StreamLoader, TrainLoader, trivial_batch_collator
+from cardamage.data.loading.seeding import worker_init_reset_seed
 from cardamage.data.proposals import load_proposals_into_dataset
 from cardamage.data.samplers import (
     InferenceSampler,
@@ -20,14 +22,12 @@ from cardamage.data.samplers import (
     RepeatFactorTrainingSampler,
     TrainingSampler,
 )
-from cardamage.data.seeding import worker_init_reset_seed
 from cardamage.data.selection import (
     filter_images_with_few_keypoints,
     filter_images_with_only_crowd_annotations,
     get_detection_dataset_dicts,
     print_instances_class_histogram,
 )
-from cardamage.data.sides import log_sides
 from cardamage.errors import ConfigValueError
 from cardamage.utils import comm
 

@@ -12,8 +12,8 @@ import torch
 from cardamage.config import CfgNode, configurable
 from cardamage.data import detection_utils as utils
 from cardamage.data import transforms as T  # noqa: N812 (the name everyone knows it by)
-from cardamage.data.picture_input import PictureInput, image_to_tensor
-from cardamage.data.sides import configured_indices, mark_sides
+from cardamage.data.annotations.sides import configured_indices, mark_sides
+from cardamage.data.images.picture_input import PictureInput, image_to_tensor
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.structures import BitMasks, PolygonMasks
 from cardamage.utils.heap import keep_freed_memory
@@ -65,7 +65,7 @@ class DatasetMapper:
             scaled_decode: decode JPEGs no larger than the first resize needs; False decodes in full.
             class_flip_indices: the class that each one becomes in a mirrored picture, see
                 :func:`cardamage.data.detection_utils.create_class_hflip_indices`; empty where none changes.
-                None leaves it to what the annotations say, see :mod:`cardamage.data.sides`.
+                None leaves it to what the annotations say, see :mod:`cardamage.data.annotations.sides`.
 
         Raises:
             ConfigValueError: If boxes shall come from masks that aren't used, or keypoints are asked for.

@@ -16,17 +16,17 @@ from cardamage.catalog.consistency import (
 )
 from cardamage.config import CfgNode
 from cardamage.data import transforms as T  # noqa: N812 (the name everyone knows it by)
-from cardamage.data.annotations import (
+from cardamage.data.annotations.keypoints import transform_keypoint_annotations
+from cardamage.data.annotations.targets import (
     annotations_to_instances,
     filter_empty_instances,
     get_bbox,
     transform_instance_annotations,
     transformed_instances,
 )
-from cardamage.data.image_checks import size_mismatch
-from cardamage.data.image_io import open_record_image, read_image, read_record_image
-from cardamage.data.keypoints import transform_keypoint_annotations
-from cardamage.data.pixel_formats import convert_image_to_rgb, convert_PIL_to_numpy
+from cardamage.data.images.checks import size_mismatch
+from cardamage.data.images.pixel_formats import convert_image_to_rgb, convert_PIL_to_numpy
+from cardamage.data.images.reading import open_record_image, read_image, read_record_image
 from cardamage.data.proposals import transform_proposals
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.structures import BoxMode

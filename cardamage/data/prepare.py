@@ -11,7 +11,7 @@ from ..catalog import DatasetCatalog, Metadata, MetadataCatalog
 from ..config import CfgNode
 from ..errors import ConfigError, DataError
 from ..utils.suggest import did_you_mean
-from .image_checks import check_new_images
+from .images.checks import check_new_images
 
 __all__ = ["prepare_datasets", "resolve_num_classes"]
 

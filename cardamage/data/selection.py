@@ -13,9 +13,9 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from cardamage.catalog import DatasetCatalog, MetadataCatalog
 from cardamage.catalog.consistency import check_metadata_consistency
-from cardamage.data.image_checks import check_new_images
+from cardamage.data.annotations.sides import flip_indices, mark_sides
+from cardamage.data.images.checks import check_new_images
 from cardamage.data.proposals import load_proposals_into_dataset
-from cardamage.data.sides import flip_indices, mark_sides
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.utils.logger import log_first_n
 
@@ -131,7 +131,7 @@ def get_detection_dataset_dicts(
         look_at_images: check every image file that this process has not found good already, see
             :func:`cardamage.data.check_images`.
         flip_class_pairs: as INPUT.FLIP_CLASS_PAIRS; annotations learn which class they become in a mirrored
-            picture, see :mod:`cardamage.data.sides`.
+            picture, see :mod:`cardamage.data.annotations.sides`.
 
     Returns:
         Dataset dicts; or the torch dataset(s), where these were registered.

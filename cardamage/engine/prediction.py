@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from cardamage.data.image_io import read_image
+from cardamage.data.images.reading import read_image
 from cardamage.errors import DataError
 from cardamage.structures import Instances
 from cardamage.utils.files import atomic_write, ensure_writable_dir

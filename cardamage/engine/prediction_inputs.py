@@ -7,11 +7,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from cardamage.data.images.signs import PICTURE_SUFFIXES
 from cardamage.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "find_inputs"]
+__all__ = ["VIDEO_SUFFIXES", "find_inputs"]
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".jfif"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg"})
 
 
@@ -41,7 +41,7 @@ def find_inputs(patterns: str | Sequence[str], skip: Path | None = None) -> list
 def _files_of(path: Path, skip: Path | None) -> list[Path]:
     if not path.is_dir():
         return [path]
-    known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    known = PICTURE_SUFFIXES | VIDEO_SUFFIXES
     files = sorted(f for f in path.rglob("*") if f.suffix.lower() in known and not f.name.startswith("."))
     if skip is None:
         return [file for file in files if file.is_file()]

@@ -17,7 +17,7 @@ from cardamage.checkpoint import (
 )
 from cardamage.config import CfgNode
 from cardamage.data import transforms as T  # noqa: N812 (Detectron2's name for it)
-from cardamage.data.picture_input import PictureInput, image_to_tensor
+from cardamage.data.images.picture_input import PictureInput, image_to_tensor
 from cardamage.engine.scope import check_model_scope
 from cardamage.engine.setup import resolve_device
 from cardamage.errors import ConfigValueError, DataError

@@ -17,8 +17,8 @@ from detectron2.data import MetadataCatalog as UpstreamMetadata
 from detectron2.structures import BoxMode as UpstreamBoxMode
 
 from cardamage.catalog import DatasetCatalog, MetadataCatalog
-from cardamage.data.image_io import record_source
-from cardamage.data.sides import flip_indices, mark_sides
+from cardamage.data.annotations.sides import flip_indices, mark_sides
+from cardamage.data.images.reading import record_source
 from cardamage.errors import DataError
 from cardamage.evaluation.coco_ground_truth import GroundTruth, load_ground_truth
 from cardamage.utils import comm

@@ -6,7 +6,7 @@ from typing import Any
 
 from detectron2.data import DatasetMapper
 
-from cardamage.data.sides import swap_sides
+from cardamage.data.annotations.sides import swap_sides
 
 __all__ = ["SidedMapper"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cardamage.data.image_io import read_bytes, record_source
+from cardamage.data.images.reading import read_bytes, record_source
 from cardamage.utils.files import atomic_write
 
 __all__ = ["unpack_embedded"]

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cardamage.config import CfgNode
-from cardamage.data.sides import log_sides
+from cardamage.data.annotations.sides import log_sides
 from cardamage.engine.setup import amp_precision
 from cardamage.errors import ConfigError
 from cardamage.modeling.meta_arch.build import uses_channels_last

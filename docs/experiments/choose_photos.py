@@ -1,8 +1,8 @@
 """Does choosing photos by rank beat choosing them at random? Measured on car parts.
 
-For each seed: a first model is trained from random weights on 100 of the 400 photos, drawn at random. It ranks the
-other 300. Two trainings then go on from it, with the same steps, on 200 photos each: the first 100 with the 100
-ranked highest, and with 100 drawn at random. All are evaluated on the 100 test photos.
+For each seed: a first model is trained from random weights on 100 of the 400 photos, drawn at random. It
+ranks the other 300. Two trainings then go on from it, with the same steps, on 200 photos each: the first 100
+with the 100 ranked highest, and with 100 drawn at random. All are evaluated on the 100 test photos.
 
 Example: ``DETECTRON2_DATASETS=/data python docs/experiments/choose_photos.py --output output/choosing``
 
@@ -122,7 +122,9 @@ def train(output: Path, annotations: Path, source: Path, steps: int, options: li
         data = ["DATASETS.TRAIN", f"('coco:{annotations}@{source}',)", "TEST.EVAL_PERIOD", "0"]
         schedule = ["SOLVER.MAX_ITER", str(steps), "SOLVER.WARMUP_ITERS", str(min(100, steps // 5))]
         resume = ["--resume"] if (output / "last_checkpoint").exists() else []
-        run("train_net.py", "--config-file", CONFIG, *resume, *data, *schedule, *options, "OUTPUT_DIR", output)
+        run(
+            "train_net.py", "--config-file", CONFIG, *resume, *data, *schedule, *options, "OUTPUT_DIR", output
+        )
     records = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
     return [record["segm/AP"] for record in records if "segm/AP" in record][-1]
 

@@ -10,7 +10,7 @@ import pycocotools.mask as mask_util
 import pytest
 
 from cardamage.annotation.polygons import trace
-from cardamage.data import outlines
+from cardamage.data.annotations import outlines
 
 
 def encoded(mask: np.ndarray) -> dict[str, Any]:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("labelme") is None, reason="labelme is not installed"
 )
 
-OPENER = Path(__file__).parents[1] / "data" / "formats" / "open_in_labelme.py"
+OPENER = Path(__file__).parents[1] / "data" / "formats" / "labelme" / "open_in_labelme.py"
 SAVE = """
 import json, sys
 sys.path.insert(0, sys.argv[1])

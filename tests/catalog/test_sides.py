@@ -8,7 +8,7 @@ import torch
 from cardamage.catalog import Metadata, MetadataCatalog
 from cardamage.catalog.consistency import create_class_hflip_indices
 from cardamage.catalog.sides import class_flip_indices, find_flip_map, flip_classes, one_sided
-from cardamage.data.builtin_classes import CARDD_CLASSES, CARPARTS_CLASSES, COCO_CLASSES
+from cardamage.data.registered.classes import CARDD_CLASSES, CARPARTS_CLASSES, COCO_CLASSES
 from cardamage.errors import DataError
 from cardamage.structures import Instances
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 from cardamage.data import build_detection_train_loader
-from cardamage.data.parcel import Parcel, pack_masks
+from cardamage.data.loading.parcel import Parcel, pack_masks
 from cardamage.engine import SimpleTrainer
 from cardamage.modeling.batch import RoiRows, TargetBatch
 from cardamage.modeling.roi_heads.mask_targets import crop_targets

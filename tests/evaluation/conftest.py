@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from cardamage.structures import Boxes, BoxMode, Instances, RLEMasks
+from tests.support.paths import SHARED_DATA
 
 
 def _rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def as_predictions() -> Callable[..., Instances]:
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with real photos, beside the checkout."""
-    folder = Path(__file__).parents[3] / "shared" / "data"
+    folder = SHARED_DATA
     if not folder.is_dir():
         pytest.skip(f"{folder} isn't here")
     return folder

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cardamage.catalog import DatasetCatalog
-from cardamage.data.image_checks import check_images
+from cardamage.data.images.checks import check_images
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -15,7 +15,7 @@ from cardamage.benchmark.report import Row, Section
 from cardamage.benchmark.settings import Settings
 from cardamage.benchmark.sides.lineup import Lineup
 from cardamage.benchmark.sides.side import Side
-from cardamage.data.formats.convert import ConvertOptions, convert
+from cardamage.data.formats.conversion.convert import ConvertOptions, convert
 from cardamage.data.formats.registry import WriteOptions
 
 __all__ = ["run"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...absent import absent_names
-from ..builtin import register_all_cityscapes, register_all_coco, register_all_lvis
+from ..registered.builtin import register_all_cityscapes, register_all_coco, register_all_lvis
 
 __all__ = ["register_all_cityscapes", "register_all_coco", "register_all_lvis"]
 

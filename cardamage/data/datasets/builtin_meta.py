@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import DataError
-from ..builtin_classes import (
+from ..registered.classes import (
     CITYSCAPES_THINGS,
     COCO_CLASSES,
     COCO_IDS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...absent import absent_names
-from ..formats.cityscapes import load_cityscapes_instances
+from ..formats.masks.cityscapes import load_cityscapes_instances
 
 __all__ = ["load_cityscapes_instances"]
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ..formats.lvis import get_lvis_instances_meta, load_lvis_json, register_lvis_instances
+from ..formats.coco.lvis import get_lvis_instances_meta, load_lvis_json, register_lvis_instances
 
 __all__ = ["get_lvis_instances_meta", "load_lvis_json", "register_lvis_instances"]

@@ -11,23 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import DataError
-from ..image_decoding import EncodedImage, read_header
-from ..image_io import embedded_bytes
-from ..image_signs import ends_whole, is_cut_short, kind_of, wrong_kind
-from ..photo_hashes import photo_hash
+from ..images.decoding import EncodedImage, read_header
+from ..images.hashes import photo_hash
+from ..images.reading import embedded_bytes
+from ..images.signs import SUFFIXES, ends_whole, is_cut_short, kind_of, wrong_kind
 
 __all__ = ["Look", "look_at", "look_at_all"]
 
-_SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "PNG": (".png",),
-    "WebP": (".webp",),
-    "BMP": (".bmp", ".dib"),
-    "GIF": (".gif",),
-    "TIFF": (".tif", ".tiff"),
-    "HEIC": (".heic", ".heif"),
-    "AVIF": (".avif",),
-}
 # Pixels. Hashing needs little, but formats other than JPEG are decoded in full for it.
 _HASH_LEAST = (128, 128)
 _MOST_BYTES = 1 << 30
@@ -48,7 +38,7 @@ class Look:
         mode: Pillow's, such as ``"RGB"``.
         suffix: what the file's name should end in; None where it is right.
         digest: of the bytes.
-        hash: see :func:`cardamage.data.photo_hashes.photo_hash`.
+        hash: see :func:`cardamage.data.images.hashes.photo_hash`.
     """
 
     trouble: str | None = None
@@ -142,6 +132,6 @@ def _picture(data: bytes, source: str, digest: str) -> Look:
 
 def _right_suffix(kind: str | None, source: str) -> str | None:
     name = source.lower()
-    if kind is None or name.endswith(".json") or name.endswith(_SUFFIXES.get(kind, (name,))):
+    if kind is None or name.endswith(".json") or name.endswith(SUFFIXES.get(kind, (name,))):
         return None
-    return _SUFFIXES[kind][0]
+    return SUFFIXES[kind][0]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_util
 
-from .. import outlines
+from ..annotations import outlines
 from .looks import Look
 
 __all__ = ["Hit", "Part", "Picture", "Shape", "Subject"]

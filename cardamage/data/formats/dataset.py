@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from ...errors import DataError
 from ...utils.suggest import did_you_mean
-from ..annotation_report import AnnotationReport
-from ..bulk_checks import check_annotations
-from ..checks import RawAnnotation
+from ..annotations.bulk_checks import check_annotations
+from ..annotations.checks import RawAnnotation
+from ..annotations.report import AnnotationReport
 
 __all__ = ["AnnotatedDataset", "AnnotatedImage", "Images", "check_images_annotations", "class_id", "to_dicts"]
 
@@ -144,7 +144,7 @@ def check_images_annotations(
         report: is told what was found.
 
     Yields:
-        Each image with what :func:`~cardamage.data.checks.check_annotation` returns for its annotations.
+        Each image with what :func:`~.annotations.checks.check_annotation` returns for its annotations.
 
     Raises:
         DataError: for a label that is not among the classes, or a damaged mask.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_util
 
-from ..annotation_report import AnnotationReport
-from ..checks import RawAnnotation
+from ..annotations.checks import RawAnnotation
+from ..annotations.report import AnnotationReport
 
 __all__ = ["tell_box", "tell_fields"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import DataError
 from ...utils.suggest import did_you_mean
-from ..annotation_report import AnnotationReport
+from ..annotations.report import AnnotationReport
 from .dataset import AnnotatedDataset
 
 __all__ = ["FORMATS", "ReadOptions", "WriteOptions", "read_annotations", "recognize", "write_annotations"]

@@ -9,7 +9,7 @@ import numpy as np
 from fvcore.transforms.transform import NoOpTransform, Transform
 from PIL import Image
 
-from cardamage.data.seeding import batch_draws
+from cardamage.data.loading.seeding import batch_draws
 from cardamage.data.transforms.augmentation import Augmentation, decides_by_size
 from cardamage.data.transforms.resize import ResizeTransform
 from cardamage.errors import ConfigValueError

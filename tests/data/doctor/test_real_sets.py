@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cardamage.data.doctor.model import Hit
+from tests.support.paths import SHARED_DATA
 
-DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real photographs are not here")
+pytestmark = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the real photographs are not here")
 
 Codes = Callable[..., dict[str, list[Hit]]]
 
@@ -24,7 +24,7 @@ def pairs(hits: list[Hit]) -> set[frozenset[str]]:
 
 
 def test_via(codes: Codes) -> None:
-    found = codes(DATA / "damage-via")
+    found = codes(SHARED_DATA / "damage-via")
     assert names(found["D003"]) == ["car-damage-train_attributes.json", "car-damage-val_attributes.json"]
     assert [hit.text.split()[0] for hit in found["D004"]] == ["152", "12"]
     assert pairs(found["D109"]) == {frozenset({"test/66.jpg", "train/17.jpg"})}
@@ -45,9 +45,9 @@ def test_via(codes: Codes) -> None:
 
 @pytest.mark.parametrize("folder", ["damage-labelme", "damage-labelme/label"])
 def test_labelme(codes: Codes, folder: str) -> None:
-    found = codes(DATA / folder)
-    labels = {path.stem for path in (DATA / "damage-labelme/label").glob("*.json")}
-    pictures = {path.stem for path in (DATA / "damage-labelme/image").glob("*.png")}
+    found = codes(SHARED_DATA / folder)
+    labels = {path.stem for path in (SHARED_DATA / "damage-labelme/label").glob("*.json")}
+    pictures = {path.stem for path in (SHARED_DATA / "damage-labelme/image").glob("*.png")}
     # Only 0 and 1 agree, by chance.
     assert {Path(hit.file).stem for hit in found["D113"]} == (labels & pictures) - {"0", "1"}
     assert all(Path(hit.others[0]).parent.name == "image" for hit in found["D113"])
@@ -57,7 +57,7 @@ def test_labelme(codes: Codes, folder: str) -> None:
 
 
 def test_damage_coco(codes: Codes) -> None:
-    found = codes(DATA / "damage-coco")
+    found = codes(SHARED_DATA / "damage-coco")
     assert len(found["D212"]) == len(found["D213"]) == 738
     assert len(found["D208"]) == 25
     assert [(Path(hit.file).parent.name, hit.index) for hit in found["D302"]] == [("test", 0)]
@@ -70,7 +70,7 @@ def test_damage_coco(codes: Codes) -> None:
 
 
 def test_carparts(codes: Codes) -> None:
-    found = codes(DATA / "carparts")
+    found = codes(SHARED_DATA / "carparts")
     assert {hit.text for hit in found["D404"]} == {"_background_"}
     assert len(found["D116"]) == 2
     assert len(found["D203"]) == 3
@@ -81,7 +81,7 @@ def test_carparts(codes: Codes) -> None:
 
 
 def test_yolo_boxes(codes: Codes) -> None:
-    found = codes(DATA / "odd/odd-yolobox/surya")
+    found = codes(SHARED_DATA / "odd/odd-yolobox/surya")
     kinds = sorted(hit.text.split()[2] for hit in found["D106"])
     assert kinds == ["PNG", "WebP", "WebP", "WebP"]
     assert "L" in {hit.text for hit in found["D118"]}
@@ -89,7 +89,7 @@ def test_yolo_boxes(codes: Codes) -> None:
     assert len(found["D312"]) == 2
     assert len(found["D313"]) == 1
     assert len(found["D211"]) == 15
-    lujaina = codes(DATA / "odd/odd-yolobox/lujaina")
+    lujaina = codes(SHARED_DATA / "odd/odd-yolobox/lujaina")
     assert pairs(lujaina["D107"]) == {
         frozenset({"train/9.jpg", "train/coco9.jpg"}),
         frozenset({"train/42.jpg", "train/coco42.jpg"}),
@@ -99,7 +99,7 @@ def test_yolo_boxes(codes: Codes) -> None:
 
 
 def test_yolo_outlines(codes: Codes) -> None:
-    found = codes(DATA / "odd/odd-yoloseg-parts-rectpoly")
+    found = codes(SHARED_DATA / "odd/odd-yoloseg-parts-rectpoly")
     assert len(found["D317"]) == 6
     assert len(found["D210"]) == 8
     assert len(found["D110"]) == 4
@@ -112,7 +112,7 @@ def test_yolo_outlines(codes: Codes) -> None:
 
 
 def test_pointers_and_long_names(codes: Codes) -> None:
-    found = codes(DATA / "odd/odd-lfs-pointers-nonascii")
+    found = codes(SHARED_DATA / "odd/odd-lfs-pointers-nonascii")
     assert len(found["D103"]) == 3
     assert any("prête" in hit.file for hit in found["D103"])
     assert not found.keys() & {"D101", "D104", "D107", "D109"}

@@ -20,8 +20,8 @@ from cardamage.data.doctor.model import Hit
 from cardamage.data.doctor.repair import Repair, write_repaired
 from cardamage.data.doctor.repair.pictures import untagged
 from cardamage.errors import DataError
+from tests.support.paths import SHARED_DATA
 
-DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 FIXED = {check.code for check in all_checks() if check.fix} - {"D112", "D310"}
 
 Codes = Callable[..., dict[str, list[Hit]]]
@@ -292,13 +292,13 @@ def test_a_target_that_could_lose_something_is_refused(coco_set: Any, tmp_path: 
         fix(coco_set.folder, coco_set.folder / "copy")
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the real photographs are not here")
+@pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the real photographs are not here")
 @pytest.mark.parametrize(
     "name",
     ["damage-coco", "damage-via", "damage-labelme", "odd/odd-yolobox/surya", "odd/odd-yolobox/lujaina"],
 )
 def test_real_sets(codes: Codes, tmp_path: Path, name: str) -> None:
-    subject = read_sources([DATA / name])
+    subject = read_sources([SHARED_DATA / name])
     before = sum(len(picture.shapes) for picture in subject.pictures if picture.source)
     repairs = write_repaired(subject, tmp_path / "copy")
     after = read_sources([tmp_path / "copy"])

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cardamage.data.annotation_report import AnnotationReport
+from cardamage.data.annotations.report import AnnotationReport
 from cardamage.data.formats import load_labelme, load_via, read_coco
-from cardamage.data.image_checks import check_images
+from cardamage.data.images.checks import check_images
 from cardamage.errors import DataError
 
 Dicts = list[dict[str, Any]]

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cardamage.data.annotation_report import AnnotationReport
+from cardamage.data.annotations.report import AnnotationReport
 from cardamage.data.formats import coco, via
 from cardamage.data.formats.dataset import AnnotatedDataset, to_dicts
-from cardamage.data.formats.json_opening import json_opening
 from cardamage.data.formats.registry import FORMATS, ReadOptions, WriteOptions, write_annotations
+from cardamage.data.formats.shared.json_opening import json_opening
 from cardamage.errors import CardamageError, DataError
 
 READERS: dict[str, Callable[..., AnnotatedDataset]] = {"coco": coco.read, "via": via.read}

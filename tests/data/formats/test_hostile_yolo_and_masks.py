@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cardamage.data.annotation_report import AnnotationReport
+from cardamage.data.annotations.report import AnnotationReport
 from cardamage.data.formats import masks, yolo
 from cardamage.data.formats.dataset import to_dicts
 from cardamage.data.formats.registry import ReadOptions, read_annotations

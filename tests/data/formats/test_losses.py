@@ -4,8 +4,8 @@ import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 
-from cardamage.data.annotation_report import AnnotationReport
-from cardamage.data.checks import RawAnnotation
+from cardamage.data.annotations.checks import RawAnnotation
+from cardamage.data.annotations.report import AnnotationReport
 from cardamage.data.formats.losses import tell_box, tell_fields
 
 SQUARE = np.array([[10, 10], [20, 10], [20, 20], [10, 20]], dtype=np.float64)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from cardamage.data.formats.convert import convert
+from cardamage.data.formats.conversion.convert import convert
 
 CLASSES = ["scratch", "dent/crack", "front left door", "Ünused", "ü"]
 

@@ -13,17 +13,17 @@ import pytest
 from PIL import Image, ImageOps
 
 from cardamage.catalog import dicts_to_coco
-from cardamage.data.annotation_report import AnnotationReport
+from cardamage.data.annotations.report import AnnotationReport
 from cardamage.data.formats.coco import read_coco
 from cardamage.data.formats.labelme import load_labelme
 from cardamage.data.formats.via import load_via
 from cardamage.data.formats.yolo import load_yolo
-from cardamage.data.image_checks import check_images
-from cardamage.data.image_io import read_image, read_record_image
+from cardamage.data.images.checks import check_images
+from cardamage.data.images.reading import read_image, read_record_image
 from cardamage.errors import DataError
+from tests.support.paths import SHARED_DATA
 
-DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real photographs are not here")
+pytestmark = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the real photographs are not here")
 
 Dicts = list[dict[str, Any]]
 
@@ -38,7 +38,7 @@ def objects(dicts: Dicts, classes: list[str]) -> dict[str, int]:
 )
 def test_carparts(folder: str, images: int, count: int, clipped: int, crossing: int) -> None:
     report = AnnotationReport("x")
-    dataset = read_coco(DATA / "carparts" / folder / "annotations.json", report=report)
+    dataset = read_coco(SHARED_DATA / "carparts" / folder / "annotations.json", report=report)
     assert (len(dataset.dicts), sum(objects(dataset.dicts, dataset.classes).values())) == (images, count)
     assert len(dataset.classes) == 18
     assert "_background_" not in dataset.classes
@@ -53,7 +53,7 @@ def test_carparts(folder: str, images: int, count: int, clipped: int, crossing: 
 )
 def test_damage_coco(split: str, images: int, count: int) -> None:
     report = AnnotationReport("x")
-    dataset = read_coco(DATA / "damage-coco" / split / "_annotations.coco.json", report=report)
+    dataset = read_coco(SHARED_DATA / "damage-coco" / split / "_annotations.coco.json", report=report)
     assert (len(dataset.dicts), report.read, report.findings) == (images, count, [])
     assert dataset.classes == [
         "airbag",
@@ -74,7 +74,7 @@ def test_damage_coco(split: str, images: int, count: int) -> None:
 
 
 def test_areas_are_the_masks_where_the_file_says_the_boxes() -> None:
-    dataset = read_coco(DATA / "damage-coco/test/_annotations.coco.json")
+    dataset = read_coco(SHARED_DATA / "damage-coco/test/_annotations.coco.json")
     coco = dicts_to_coco(dataset.dicts, dataset.classes)
     assert coco["annotations"][0]["id"] == 1
     assert all(a["area"] <= (a["bbox"][2] + 1) * (a["bbox"][3] + 1) for a in coco["annotations"])
@@ -83,21 +83,21 @@ def test_areas_are_the_masks_where_the_file_says_the_boxes() -> None:
 
 def test_damage_labelme_reads_the_embedded_photographs() -> None:
     report = AnnotationReport("x")
-    dicts, classes = load_labelme(DATA / "damage-labelme", report=report)
+    dicts, classes = load_labelme(SHARED_DATA / "damage-labelme", report=report)
     assert len(dicts) == 140
     assert objects(dicts, classes) == {"body": 64, "door": 56, "bumper": 51, "glass": 48, "light": 33}
     crossing = {Path(finding.sentence.split(",")[0]).stem for finding in report.findings}
     assert crossing == {"1263", "1325", "441", "477"}
     check_images(dicts)
-    with open(DATA / "damage-labelme/true_png_of_label.csv", newline="") as file:
+    with open(SHARED_DATA / "damage-labelme/true_png_of_label.csv", newline="") as file:
         true_file = {row["label_stem"]: row["true_png_in_repo"] for row in csv.DictReader(file)}
     compared = 0
     for record in dicts:
         stem = Path(record["file_name"]).stem
         image = read_record_image(record).astype(int)
-        decoded = read_image(DATA / f"damage-labelme/decoded_imageData/{stem}.jpeg", "BGR")
+        decoded = read_image(SHARED_DATA / f"damage-labelme/decoded_imageData/{stem}.jpeg", "BGR")
         np.testing.assert_array_equal(image, decoded)
-        png = DATA / "damage-labelme/image" / true_file[stem]
+        png = SHARED_DATA / "damage-labelme/image" / true_file[stem]
         if png.is_file():
             compared += 1
             assert np.abs(image - read_image(png, "BGR")).mean() < 12
@@ -116,7 +116,7 @@ def test_damage_labelme_reads_the_embedded_photographs() -> None:
     ],
 )
 def test_damage_via(file: str, images: int, count: Any) -> None:
-    dicts, classes = load_via(DATA / "damage-via" / file)
+    dicts, classes = load_via(SHARED_DATA / "damage-via" / file)
     assert len(dicts) == images
     found = objects(dicts, classes)
     assert (found if isinstance(count, dict) else sum(found.values())) == count
@@ -125,26 +125,26 @@ def test_damage_via(file: str, images: int, count: Any) -> None:
 
 def test_via_attributes_file_is_refused() -> None:
     with pytest.raises(DataError, match="is no VIA file"):
-        load_via(DATA / "damage-via/train/car-damage-train_attributes.json")
+        load_via(SHARED_DATA / "damage-via/train/car-damage-train_attributes.json")
 
 
 @pytest.mark.parametrize(("split", "images", "count"), [("train", 12, 19), ("valid", 7, 8), ("test", 6, 13)])
 def test_yolo_outlines(split: str, images: int, count: int) -> None:
-    dicts, classes = load_yolo(DATA / "odd/odd-yoloseg-parts-rectpoly/data.yaml", split)
+    dicts, classes = load_yolo(SHARED_DATA / "odd/odd-yoloseg-parts-rectpoly/data.yaml", split)
     assert classes == ["Bonnet", "Bumper", "Dickey", "Door", "Fender", "Light", "Windshield"]
     assert (len(dicts), sum(objects(dicts, classes).values())) == (images, count)
     assert all("segmentation" in a for d in dicts for a in d["annotations"])
 
 
 def test_yolo_boxes_and_absolute_paths_of_another_machine() -> None:
-    dicts, _ = load_yolo(DATA / "odd/odd-yolobox/surya/config.yaml")
+    dicts, _ = load_yolo(SHARED_DATA / "odd/odd-yolobox/surya/config.yaml")
     assert len(dicts) == 10
     assert not any("segmentation" in a for d in dicts for a in d["annotations"])
     check_images(dicts)
 
 
 def test_lfs_pointers_under_names_with_accents() -> None:
-    folder = DATA / "odd/odd-lfs-pointers-nonascii/Data7.off/images"
+    folder = SHARED_DATA / "odd/odd-lfs-pointers-nonascii/Data7.off/images"
     dicts = [{"file_name": str(path)} for path in sorted(folder.iterdir())]
     with pytest.raises(DataError) as caught:
         check_images(dicts)
@@ -157,7 +157,9 @@ def test_lfs_pointers_under_names_with_accents() -> None:
 
 def all_pictures() -> list[Path]:
     suffixes = {".jpg", ".jpeg", ".png"}
-    found = [p for p in DATA.rglob("*") if p.suffix.lower() in suffixes and "lfs-pointers" not in str(p)]
+    found = [
+        p for p in SHARED_DATA.rglob("*") if p.suffix.lower() in suffixes and "lfs-pointers" not in str(p)
+    ]
     return sorted(found)[::7]
 
 

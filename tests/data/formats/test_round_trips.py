@@ -21,11 +21,11 @@ import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 
-from cardamage.data.formats.convert import LOG_NAME, Conversion, ConvertOptions, convert
+from cardamage.data.formats.conversion.convert import LOG_NAME, Conversion, ConvertOptions, convert
 from cardamage.data.formats.registry import WriteOptions
+from tests.support.paths import SHARED_DATA
 
-DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real photographs are not here")
+pytestmark = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the real photographs are not here")
 
 # Class and mask of each object, by the digest of the picture's bytes.
 Objects = dict[str, list[tuple[str, dict[str, Any]]]]
@@ -158,7 +158,7 @@ CROSSING = ("kept", "its outline crosses itself")
 
 
 def test_labelme_by_coco(tmp_path: Path) -> None:
-    source = DATA / "damage-labelme"
+    source = SHARED_DATA / "damage-labelme"
     first, second = there_and_back(source, "labelme", "coco", tmp_path)
     before = labelme(source)
     assert (len(before), sum(map(len, before.values()))) == (140, 252)
@@ -176,8 +176,8 @@ def shapes(folder: Path) -> Iterator[tuple[str, list[Any]]]:
 
 
 def test_labelme_gets_its_very_points_back(tmp_path: Path) -> None:
-    there_and_back(DATA / "damage-labelme", "labelme", "coco", tmp_path)
-    before, after = dict(shapes(DATA / "damage-labelme")), dict(shapes(tmp_path / "back"))
+    there_and_back(SHARED_DATA / "damage-labelme", "labelme", "coco", tmp_path)
+    before, after = dict(shapes(SHARED_DATA / "damage-labelme")), dict(shapes(tmp_path / "back"))
     assert after == before
 
 
@@ -194,7 +194,7 @@ def test_labelme_gets_its_very_points_back(tmp_path: Path) -> None:
     ],
 )
 def test_coco_by_yolo(name: str, objects: int, clipped: dict[tuple[str, str], int], tmp_path: Path) -> None:
-    source = DATA / name
+    source = SHARED_DATA / name
     first, _ = there_and_back(source, "coco", "yolo", tmp_path)
     before = coco(source, beside if source.is_dir() else lambda path: path.parent / "JPEGImages")
     assert sum(map(len, before.values())) == objects
@@ -230,7 +230,7 @@ def test_coco_by_yolo(name: str, objects: int, clipped: dict[tuple[str, str], in
     ],
 )
 def test_via_by_coco(name: str, objects: int, tmp_path: Path) -> None:
-    source = DATA / "damage-via" / name
+    source = SHARED_DATA / "damage-via" / name
     first, _ = there_and_back(source, "via", "coco", tmp_path)
     before = via(source, source.parent)
     assert sum(map(len, before.values())) == objects
@@ -240,7 +240,7 @@ def test_via_by_coco(name: str, objects: int, tmp_path: Path) -> None:
 
 
 def test_coco_by_masks(tmp_path: Path) -> None:
-    source = DATA / "damage-coco/test/_annotations.coco.json"
+    source = SHARED_DATA / "damage-coco/test/_annotations.coco.json"
     first, _ = there_and_back(source, "coco", "masks", tmp_path)
     before = coco(source, beside)
     assert sum(map(len, before.values())) == 114
@@ -251,7 +251,7 @@ def test_coco_by_masks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("by", ["labelme", "via"])
 def test_coco_by_formats_of_tools(by: str, tmp_path: Path) -> None:
-    source = DATA / "damage-coco"
+    source = SHARED_DATA / "damage-coco"
     first, second = there_and_back(source, "coco", by, tmp_path)
     before = coco(source, beside)
     same(before, coco(tmp_path / "back", in_images))
@@ -259,7 +259,7 @@ def test_coco_by_formats_of_tools(by: str, tmp_path: Path) -> None:
 
 
 def test_yolo_by_coco(tmp_path: Path) -> None:
-    source = DATA / "odd/odd-yoloseg-parts-rectpoly"
+    source = SHARED_DATA / "odd/odd-yoloseg-parts-rectpoly"
     first, second = there_and_back(source / "data.yaml", "yolo", "coco", tmp_path)
     assert first.images == second.images == {"train": 12, "val": 7, "test": 6}
     assert first.objects == second.objects

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ... import outlines
+from ...annotations import outlines
 from ..model import Hit, Shape, Subject, past_edge
 from ..registry import check
 from .outlines import few_points, is_empty, past

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from ...photo_hashes import equal_groups, near_duplicates, original_name
+from ...images.hashes import equal_groups, near_duplicates, original_name
 from ..model import Hit, Subject
 from ..registry import check
 from .pictures import looked

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ... import outlines
+from ...annotations import outlines
 from ..model import Hit, Shape, Subject
 from ..registry import check, noted
 

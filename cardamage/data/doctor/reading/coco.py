@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import DataError
-from ...formats.coco_values import as_flag, as_id, as_number, unpacked
-from ...formats.image_files import ImageFolder
-from ...formats.reading import read_json
+from ...formats.shared.image_files import ImageFolder
+from ...formats.shared.reading import read_json
+from ...formats.shared.values import as_flag, as_id, as_number, unpacked
 from ..model import Part, Picture, Shape
 from .values import box_of, read_or_note, ring_of, size_of
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from ....errors import DataError
-from ...formats.coco_values import as_number
-from ...formats.reading import natural_key
+from ...formats.shared.reading import natural_key
+from ...formats.shared.values import as_number
+from ...images.signs import SUFFIXES
 from ..model import Part
 
 __all__ = ["IMAGE_SUFFIXES", "below", "box_of", "image_files", "read_or_note", "ring_of", "size_of"]
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".avif"}
-)
+# Pictures that can't be read are found too, to be told.
+IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 _FARTHEST = 1e9
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from ....errors import DataError
-from ... import outlines
-from ...formats.image_files import ImageFolder
-from ...formats.reading import read_json, read_text
+from ...annotations import outlines
+from ...formats.shared.image_files import ImageFolder
+from ...formats.shared.reading import read_json, read_text
 from ..model import Part, Picture, Shape
 from .values import read_or_note, ring_of
 

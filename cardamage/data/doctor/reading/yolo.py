@@ -12,8 +12,8 @@ import numpy as np
 import yaml
 
 from ....errors import DataError
-from ...formats.reading import natural_key, read_text
-from ...image_io import image_size
+from ...formats.shared.reading import natural_key, read_text
+from ...images.reading import image_size
 from ..model import Part, Picture, Shape
 from .values import IMAGE_SUFFIXES, read_or_note
 

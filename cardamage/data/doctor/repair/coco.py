@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ... import outlines
-from ...formats.coco_values import as_id
-from ...formats.reading import read_json
+from ...annotations import outlines
+from ...formats.shared.reading import read_json
+from ...formats.shared.values import as_id
 from ..checks.boxes import area_matches
 from ..model import Part, Picture, Shape, Subject
 from .pictures import relative

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ... import outlines
+from ...annotations import outlines
 from ..checks.boxes import box_excess, box_overlap, is_flat_box
 from ..checks.doubles import doubles
 from ..checks.outlines import few_points, is_empty, is_outside

@@ -1,0 +1,1 @@
+"""Datasets on their way from one format to another: read, checked, divided, written, and told of."""

@@ -1,0 +1,166 @@
+"""Objects turned into Labelme's shapes."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ...annotations.checks import RawAnnotation, checked_rle
+from ...annotations.report import AnnotationReport
+from ...annotations.run_lengths import run_lengths
+from ..dataset import AnnotatedImage
+from .fields import GroupIds, shape_fields
+from .restoring import Drawn, restored
+
+__all__ = ["shapes_of"]
+
+_FARTHEST = 1e9
+
+
+def shapes_of(image: AnnotatedImage, losses: AnnotationReport) -> list[dict[str, Any]]:
+    """Turn the objects of an image into shapes; the parts of one share a group.
+
+    Outlines are polygons, or the type in ``extra["shape_type"]`` where that has this outline; run lengths are
+    masks; boxes without outline rectangles.
+
+    Args:
+        image: the image.
+        losses: is told of what Labelme can't hold.
+
+    Raises:
+        DataError: for a damaged mask.
+    """
+    groups = GroupIds([raw.extra.get("group_id") for raw in image.annotations])
+    shapes: list[dict[str, Any]] = []
+    for raw in image.annotations:
+        losses.read += 1
+        parts = _parts(raw, image, losses)
+        group = (
+            groups.take(raw.label, raw.extra.get("group_id"), len(parts), raw.place, losses)
+            if parts
+            else None
+        )
+        for geometry, extra in parts:
+            fields = shape_fields(extra, raw.iscrowd, raw.place, losses)
+            head = {"label": raw.label, "points": geometry["points"], "group_id": group}
+            shapes.append({**head, **geometry, **fields})
+    return shapes
+
+
+def _parts(
+    raw: RawAnnotation, image: AnnotatedImage, losses: AnnotationReport
+) -> list[tuple[dict[str, Any], Mapping[str, Any]]]:
+    """Points, type and mask of each shape of an object, and the fields that it has."""
+    if raw.rle is not None:
+        mask = _mask(raw, image, losses)
+        return [] if mask is None else [(mask, raw.extra)]
+    if raw.polygons is None:
+        box = _box(raw, losses)
+        return [] if box is None else [(box, raw.extra)]
+    usable = _usable(raw, losses)
+    if not usable:
+        return []
+    _tell_box(raw, usable, losses)
+    found: list[tuple[dict[str, Any], Mapping[str, Any]]] = []
+    for polygons, extra in _divided(raw, usable):
+        kind = extra.get("shape_type")
+        drawn = restored(kind, polygons) if isinstance(kind, str) else None
+        if drawn is None:
+            found += [(_shape(Drawn("polygon", polygon)), extra) for polygon in polygons]
+        else:
+            width = {} if drawn.line_width is None else {"line_width": drawn.line_width}
+            found.append((_shape(drawn), {**extra, **width}))
+    return found
+
+
+def _divided(
+    raw: RawAnnotation, usable: list[np.ndarray]
+) -> list[tuple[list[np.ndarray], Mapping[str, Any]]]:
+    """The outline by the shapes that it came from, as far as that is known and still fits."""
+    parts = raw.extra.get("parts")
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        return [(usable, raw.extra)]
+    counts = [part.get("polygons", 1) for part in parts]
+    if not all(type(count) is int and count >= 0 for count in counts) or sum(counts) != len(usable):
+        return [(usable, raw.extra)]
+    ends = np.cumsum(counts).tolist()
+    return [
+        (usable[end - count : end], part)
+        for end, count, part in zip(ends, counts, parts, strict=True)
+        if count
+    ]
+
+
+def _usable(raw: RawAnnotation, losses: AnnotationReport) -> list[np.ndarray]:
+    usable = []
+    for polygon in raw.polygons or []:
+        try:
+            points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+        except (TypeError, ValueError, OverflowError):
+            points = np.full((1, 2), np.nan)
+        if len(points) and (np.abs(points) <= _FARTHEST).all():
+            usable.append(points)
+        else:
+            losses.add("lost", "a part of its outline is not a list of x, y numbers", raw.place)
+    if not raw.polygons:
+        losses.add("lost", "its outline has no points", raw.place)
+    return usable
+
+
+def _tell_box(raw: RawAnnotation, usable: Sequence[np.ndarray], losses: AnnotationReport) -> None:
+    if raw.bbox is None or len(raw.bbox) != 4:
+        return
+    points = np.concatenate(usable)
+    around = np.concatenate([points.min(axis=0), points.max(axis=0)])
+    if not np.abs(around - np.asarray(raw.bbox, dtype=np.float64)).max() <= 1:
+        losses.add("lost", "its box is another than that of its outline", raw.place)
+
+
+def _box(raw: RawAnnotation, losses: AnnotationReport) -> dict[str, Any] | None:
+    box = np.asarray([] if raw.bbox is None else raw.bbox, dtype=np.float64)
+    if box.shape != (4,) or not np.isfinite(box).all():
+        losses.add("lost", "it has neither outline nor box", raw.place)
+        return None
+    losses.add("changed", "it has no outline, so its box becomes one", raw.place)
+    return _shape(Drawn("rectangle", box.reshape(2, 2)))
+
+
+def _shape(drawn: Drawn) -> dict[str, Any]:
+    return {"points": drawn.points.tolist(), "shape_type": drawn.kind, "mask": None}
+
+
+def _mask(raw: RawAnnotation, image: AnnotatedImage, losses: AnnotationReport) -> dict[str, Any] | None:
+    """The smallest patch with all of a mask; its first and last pixel are its points."""
+    patch, left = _columns(checked_rle(raw, image.height, image.width)["counts"], image.height)
+    rows = np.flatnonzero(patch.any(axis=1))
+    if len(rows) == 0:
+        losses.add("lost", "its mask is empty", raw.place)
+        return None
+    top, bottom = int(rows[0]), int(rows[-1])
+    patch = patch[top : bottom + 1]
+    png = cv2.imencode(".png", patch.astype(np.uint8))[1]
+    corners = [[float(left), float(top)], [float(left + patch.shape[1] - 1), float(bottom)]]
+    return {
+        "points": corners,
+        "shape_type": "mask",
+        "mask": base64.b64encode(png.tobytes()).decode("ascii"),
+    }
+
+
+def _columns(counts: str | bytes, height: int) -> tuple[np.ndarray, int]:
+    """The columns from the first with a pixel of a mask to the last, and the number of the first."""
+    runs = run_lengths(counts)
+    ends = np.cumsum(runs)
+    set_runs = np.flatnonzero((np.arange(len(runs)) % 2 == 1) & (runs > 0))
+    if len(set_runs) == 0:
+        return np.zeros((height, 0), dtype=bool), 0
+    first = int(ends[set_runs[0]] - runs[set_runs[0]]) // height
+    last = (int(ends[set_runs[-1]]) - 1) // height
+    inside = np.clip(ends, first * height, (last + 1) * height)
+    lengths = np.diff(inside, prepend=first * height)
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, lengths)
+    return flat.reshape(last - first + 1, height).T, first

@@ -1,0 +1,92 @@
+"""Images that went to the disk come back as they were, as often as asked for."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cardamage.data.annotations.checks import RawAnnotation
+from cardamage.data.formats.dataset import AnnotatedImage
+from cardamage.data.formats.shared.spool import Spool, SpooledImages, pack, unpack
+from cardamage.errors import DataError
+
+
+def image(number: int) -> AnnotatedImage:
+    rng = np.random.default_rng(number)
+    outline = [rng.random((int(n), 2)) for n in rng.integers(0, 5, 3)]
+    annotations = [
+        RawAnnotation("a", outline, None, None, 0, {"flags": {"x": True}}, "dent"),
+        RawAnnotation("b", [[1, 2, 3, 4]], None, [1.0, 2.0, 3.0, 4.0], 1, {}, "é"),
+        RawAnnotation("c", None, {"size": [1, 2], "counts": b"02"}, None, 0, {"id": 10**30}, ""),
+        RawAnnotation("d", [], None, None),
+    ]
+    return AnnotatedImage(
+        f"{number}.jpg", "s", 3, 4, annotations[number % 2 :], True, "train", {"k": [1, None]}
+    )
+
+
+def same(one: AnnotatedImage, other: AnnotatedImage) -> bool:
+    # Arrays compare by their elements, so texts are compared.
+    return repr(one) == repr(other)
+
+
+def test_a_pack_holds_all() -> None:
+    images = [image(number) for number in range(5)]
+    assert all(map(same, unpack(pack(images)), images))
+    assert unpack(pack([])) == []
+
+
+def test_points_may_be_changed() -> None:
+    (found,) = unpack(pack([image(0)]))
+    polygons = found.annotations[0].polygons
+    assert polygons is not None
+    for polygon in polygons:
+        polygon += 1
+
+
+def test_in_any_order_any_number_of_times(tmp_path: Path) -> None:
+    images = [image(number) for number in range(40)]
+    spools = [Spool(), Spool(str(tmp_path / "packs"))]
+    packs = [(spools[i % 2], spools[i % 2].append(pack(images[i * 4 : i * 4 + 4]))) for i in range(10)]
+    for spool in spools:
+        spool.finish()
+    order = np.random.default_rng(0).permutation(40)
+    found = SpooledImages(packs, np.stack([order // 4, order % 4], axis=1), {3: "other"})
+    assert len(found) == 40
+    for _ in range(2):
+        expected = [images[i] for i in order]
+        again = list(found)
+        assert again[3].name == "other"
+        again[3].name = expected[3].name
+        assert all(map(same, again, expected))
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path / "packs"))
+    place = spool.append(pack([image(0)]))
+    spool.finish()
+    data = bytearray((tmp_path / "packs").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "packs").write_bytes(data)
+    with pytest.raises(DataError, match="was damaged while in use; read the dataset again"):
+        spool.read(place)
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_no_code_is_run(tmp_path: Path) -> None:
+    data = pickle.dumps(([Touch(tmp_path / "made")], b""))
+    with pytest.raises(pickle.UnpicklingError, match="has no place among annotations"):
+        unpack(data)
+    assert not (tmp_path / "made").exists()
