@@ -50,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parse_args(argv)
     # After the arguments are known to be good: the model takes seconds to import.
+    from cardamage.annotation.model import load_predictor
     from cardamage.annotation.photos import find_photos
     from cardamage.annotation.prelabel import PrelabelSettings, prelabel_files
-    from cardamage.annotation.setup import load_predictor
 
     settings = PrelabelSettings(
         threshold=args.threshold,

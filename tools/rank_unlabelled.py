@@ -47,10 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parse_args(argv)
     # After the arguments are known to be good: the model takes seconds to import.
+    from cardamage.annotation.model import load_predictor
     from cardamage.annotation.photos import find_photos
     from cardamage.annotation.rank import rank_photos
     from cardamage.annotation.ranking import RankingSettings
-    from cardamage.annotation.setup import load_predictor
 
     settings = RankingSettings(args.by, args.count, args.seed)
     photos = find_photos(args.images)

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from cardamage.data.formats.labelme.marks import State, marked, state_of
 from cardamage.data.formats.labelme.writing import labelme_text
 from cardamage.engine.prediction_records import Predictor, batched, describe_instances, keep_above
 from cardamage.errors import ConfigValueError, TrainingError
 from cardamage.utils.files import atomic_write, describe_write_error
 
-from .marks import State, marked, state_of
+from .labelme_content import detected_content
 from .photos import labelme_file_of, read_photos
 from .polygons import Fit, trace
-from .shapes import detected_content
 
 __all__ = ["PrelabelReport", "PrelabelSettings", "prelabel_files"]
 
@@ -108,8 +108,9 @@ def prelabel_files(
 ) -> PrelabelReport:
     """Write a Labelme file with the model's masks for each photo.
 
-    Files that anybody has touched stay as they are, see :mod:`.marks`; those of an earlier run are written
-    again, and removed where nothing is found any more. Each file is written whole or not at all.
+    Files that anybody has touched stay as they are, see :mod:`cardamage.data.formats.labelme.marks`; those of
+    an earlier run are written again, and removed where nothing is found any more. Each file is written whole
+    or not at all.
 
     Args:
         predictor: such as a ``DefaultPredictor`` that returns masks as run lengths.

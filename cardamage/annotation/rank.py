@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cardamage.data.formats.labelme.marks import State, state_of
 from cardamage.errors import ConfigValueError, DataError
 
-from .marks import State, state_of
 from .observing import observe
 from .photos import labelme_file_of
 from .ranking import Ranked, RankingSettings, order_photos

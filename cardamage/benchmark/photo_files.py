@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 
 from cardamage.benchmark.photos import Photos
-from cardamage.data.formats.coco.from_dicts import write_coco
+from cardamage.data.formats.coco.dataset_dicts import write_coco
 from cardamage.data.images.reading import read_record_image
 from cardamage.structures import BoxMode
 

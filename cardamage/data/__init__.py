@@ -21,16 +21,16 @@ _HOMES: dict[str, str] = {
     "build_batch_data_loader": ".build",
     "build_detection_test_loader": ".build",
     "build_detection_train_loader": ".build",
-    "check_images": ".annotations.checks",
+    "check_images": ".images.checks",
     "get_detection_dataset_dicts": ".build",
     "image_size": ".images.reading",
     "load_coco_json": ".datasets",
-    "load_proposals_into_dataset": ".proposals",
-    "prepare_datasets": ".prepare",
+    "load_proposals_into_dataset": ".preparation.proposals",
+    "prepare_datasets": ".preparation.class_alignment",
     "print_instances_class_histogram": ".build",
     "read_image": ".images.reading",
     "read_record_image": ".images.reading",
-    "resolve_num_classes": ".prepare",
+    "resolve_num_classes": ".preparation.class_alignment",
 }
 _MODULES = ("build", "catalog", "datasets", "detection_utils", "formats", "samplers", "transforms")
 

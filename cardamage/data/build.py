@@ -15,18 +15,18 @@ from cardamage.data.common import DatasetFromList, MapDataset, ToIterableDataset
 from cardamage.data.dataset_mapper import DatasetMapper, check_segmentations
 from cardamage.data.loading.loaders import InferenceLoader, StreamLoader, TrainLoader, trivial_batch_collator
 from cardamage.data.loading.seeding import worker_init_reset_seed
-from cardamage.data.proposals import load_proposals_into_dataset
+from cardamage.data.preparation.proposals import load_proposals_into_dataset
+from cardamage.data.preparation.selection import (
+    filter_images_with_few_keypoints,
+    filter_images_with_only_crowd_annotations,
+    get_detection_dataset_dicts,
+    print_instances_class_histogram,
+)
 from cardamage.data.samplers import (
     InferenceSampler,
     PositionedBatchSampler,
     RepeatFactorTrainingSampler,
     TrainingSampler,
-)
-from cardamage.data.selection import (
-    filter_images_with_few_keypoints,
-    filter_images_with_only_crowd_annotations,
-    get_detection_dataset_dicts,
-    print_instances_class_histogram,
 )
 from cardamage.errors import ConfigValueError
 from cardamage.utils import comm

@@ -27,7 +27,7 @@ from cardamage.data.annotations.targets import (
 from cardamage.data.images.checks import size_mismatch
 from cardamage.data.images.pixel_formats import convert_image_to_rgb, convert_PIL_to_numpy
 from cardamage.data.images.reading import open_record_image, read_image, read_record_image
-from cardamage.data.proposals import transform_proposals
+from cardamage.data.preparation.proposals import transform_proposals
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.structures import BoxMode
 

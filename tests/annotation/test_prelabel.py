@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cardamage.annotation.marks import State, state_of
 from cardamage.annotation.photos import find_photos
 from cardamage.annotation.prelabel import PrelabelReport, PrelabelSettings, prelabel_files
 from cardamage.catalog import Metadata
 from cardamage.data.formats.labelme import load_labelme
+from cardamage.data.formats.labelme.marks import State, state_of
 from cardamage.errors import ConfigValueError, TrainingError
 
 RED, GREEN = (0, 0, 255), (0, 255, 0)

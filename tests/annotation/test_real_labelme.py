@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from cardamage.annotation.marks import State, state_of
 from cardamage.annotation.prelabel import PrelabelSettings, prelabel_files
+from cardamage.data.formats.labelme.marks import State, state_of
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("labelme") is None, reason="labelme is not installed"

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from cardamage.annotation.model import load_predictor
 from cardamage.annotation.observing import observe
-from cardamage.annotation.setup import load_predictor
 from cardamage.structures import Boxes, pairwise_iou
 
 TOOL = Path(__file__).parents[2] / "tools" / "rank_unlabelled.py"

@@ -11,12 +11,11 @@ import pycocotools.mask as mask_util
 
 from ...errors import DataError
 from ...structures import BoxMode
-from ..images.checks import check_images, size_mismatch
 from . import outlines
 from .report import AnnotationReport
 from .run_lengths import run_lengths
 
-__all__ = ["RawAnnotation", "check_annotation", "check_images", "checked_rle", "clipped_box", "size_mismatch"]
+__all__ = ["RawAnnotation", "check_annotation", "checked_rle", "clipped_box"]
 
 # Reaching past the edge by no more than this is rounding, and not worth a word.
 _EDGE_SLACK = 1.0

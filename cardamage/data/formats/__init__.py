@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .coco import load_coco_json, read_coco, register_coco_instances
-from .coco.from_dicts import write_coco
+from .coco.dataset_dicts import write_coco
 from .labelme import load_labelme
 from .via import load_via
 from .yolo import load_yolo

@@ -8,7 +8,7 @@ from typing import Any
 
 from ....errors import DataError
 from ...formats.shared.image_files import ImageFolder
-from ...formats.shared.reading import read_json
+from ...formats.shared.text_files import read_json
 from ...formats.shared.values import as_flag, as_id, as_number, unpacked
 from ..model import Part, Picture, Shape
 from .values import box_of, read_or_note, ring_of, size_of

@@ -15,7 +15,7 @@ import pycocotools.mask as mask_util
 
 from ....errors import DataError
 from ...annotations import outlines
-from ...formats.shared.reading import read_json
+from ...formats.shared.text_files import read_json
 from ...images.decoding import decode_image, read_header
 from ..model import Part, Picture, Shape
 from .values import IMAGE_SUFFIXES, below, image_files, read_or_note, ring_of, size_of

@@ -10,7 +10,7 @@ from typing import Any
 from ....errors import DataError
 from ....utils.suggest import did_you_mean
 from ...formats.registry import FORMATS
-from ...formats.shared.reading import read_json
+from ...formats.shared.text_files import read_json
 from ..looks import look_at_all
 from ..model import Part, Subject
 from ..splits import split_of

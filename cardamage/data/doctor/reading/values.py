@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ....errors import DataError
-from ...formats.shared.reading import natural_key
+from ...formats.shared.natural_order import natural_key
 from ...formats.shared.values import as_number
 from ...images.signs import SUFFIXES
 from ..model import Part
@@ -62,7 +62,10 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def read_or_note(part: Part, path: Path, read: Any, what: str) -> Any:
-    """Read a file with a function of :mod:`...formats.reading`; note D001 and return None if it fails."""
+    """Read a file with a function of :mod:`~cardamage.data.formats.shared.text_files`.
+
+    Where that fails, D001 is noted and None returned.
+    """
     try:
         return read(path, what)
     except DataError as error:

@@ -18,7 +18,7 @@ import numpy as np
 from ....errors import DataError
 from ...annotations import outlines
 from ...formats.shared.image_files import ImageFolder
-from ...formats.shared.reading import read_json, read_text
+from ...formats.shared.text_files import read_json, read_text
 from ..model import Part, Picture, Shape
 from .values import read_or_note, ring_of
 

@@ -12,7 +12,8 @@ import numpy as np
 import yaml
 
 from ....errors import DataError
-from ...formats.shared.reading import natural_key, read_text
+from ...formats.shared.natural_order import natural_key
+from ...formats.shared.text_files import read_text
 from ...images.reading import image_size
 from ..model import Part, Picture, Shape
 from .values import IMAGE_SUFFIXES, read_or_note

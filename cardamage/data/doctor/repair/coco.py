@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from ...annotations import outlines
-from ...formats.shared.reading import read_json
+from ...formats.shared.text_files import read_json
 from ...formats.shared.values import as_id
 from ..checks.boxes import area_matches
 from ..model import Part, Picture, Shape, Subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ...formats.shared.reading import read_json
+from ...formats.shared.text_files import read_json
 from ..model import Part, Picture, Subject
 from .pictures import relative
 from .places import Places

@@ -8,7 +8,7 @@ import json
 import os
 from typing import Any
 
-from ...formats.shared.reading import read_json, read_text
+from ...formats.shared.text_files import read_json, read_text
 from ..model import Part
 from ..reading.via import parsed_cell
 from .places import Places

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from ....errors import DataError
-from ...formats.shared.reading import read_text
+from ...formats.shared.text_files import read_text
 from ..model import Part, Picture, Shape
 from .places import Places
 from .plan import Plan

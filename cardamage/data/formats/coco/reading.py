@@ -12,8 +12,8 @@ from ....errors import DataError
 from ...annotations.checks import RawAnnotation
 from ..dataset import AnnotatedDataset, AnnotatedImage
 from ..shared.image_files import ImageFolder
-from ..shared.reading import read_json
 from ..shared.shared_root import name_below
+from ..shared.text_files import read_json
 from ..shared.values import as_flag, as_id, as_name, as_number, unpacked
 
 __all__ = ["read_coco_annotations", "read_coco_file"]

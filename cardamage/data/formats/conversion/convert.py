@@ -14,7 +14,7 @@ from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedDataset, AnnotatedImage
 from ..registry import ReadOptions, WriteOptions, Written, read_annotations, write_annotations
 from ..shared.pictures import FreeNames
-from ..shared.reading import read_text
+from ..shared.text_files import read_text
 from .log import ConversionLog, LoggedReport
 from .reshaping import ChangedImages, merged, ordered, parse_renames, renamed
 from .split import part_names, photo_groups, split_images

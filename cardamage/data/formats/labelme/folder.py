@@ -91,7 +91,7 @@ def first_json_files(folder: str | os.PathLike[str], count: int) -> list[str]:
 
 
 def _sortable(digits: re.Match[str]) -> str:
-    """A number as text that sorts by its value, and before any letter; as :func:`.reading.natural_key`."""
+    """A number as text that sorts by its value, and before any letter, as in the order of ``natural_key``."""
     value = digits.group().lstrip("0")
     return f"\x01{chr(256 + len(value))}{value}"
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from ....errors import DataError
 from ...annotations.report import AnnotationReport
 from ...images.signs import PICTURE_SUFFIXES
-from ..shared.reading import natural_key
+from ..shared.natural_order import natural_key
 
 __all__ = ["MaskLayout", "MaskedImage", "class_tokens", "find_masks", "has_masks"]
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import DataError
-from ..shared.reading import natural_key, read_text
+from ..shared.natural_order import natural_key
+from ..shared.text_files import read_text
 from .layout import MaskLayout
 
 __all__ = ["PixelNames", "instance_classes", "is_background", "pixel_names"]

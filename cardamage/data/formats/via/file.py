@@ -13,7 +13,7 @@ from typing import Any
 
 from ....errors import DataError
 from ..shared.json_opening import json_opening
-from ..shared.reading import read_json, read_text
+from ..shared.text_files import read_json, read_text
 from ..shared.values import as_id
 
 __all__ = ["CSV_COLUMNS", "ViaEntry", "ViaFile", "is_via", "read_via_file"]

@@ -18,7 +18,7 @@ from ...images.reading import image_size
 from ...registered.classes import VEHIDE_CLASSES
 from ..dataset import AnnotatedDataset, AnnotatedImage, to_dicts
 from ..shared.image_files import ImageFolder
-from ..shared.reading import read_json
+from ..shared.text_files import read_json
 
 __all__ = ["load_vehide", "read_vehide"]
 

@@ -22,7 +22,7 @@ from ..registry import WriteOptions, Written
 from ..shared.pictures import PicturePlacer
 from ..shared.shared_root import name_below, shared_root
 from .file import CSV_COLUMNS
-from .objects import as_attributes, regions_of
+from .regions import as_attributes, regions_of
 
 __all__ = ["write"]
 

@@ -15,7 +15,8 @@ import yaml
 from ....errors import DataError
 from ....utils.suggest import did_you_mean
 from ...images.signs import PICTURE_SUFFIXES
-from ..shared.reading import natural_key, read_text
+from ..shared.natural_order import natural_key
+from ..shared.text_files import read_text
 
 __all__ = ["YoloLayout", "find_layout", "has_labels", "label_file"]
 

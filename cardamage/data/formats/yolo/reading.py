@@ -13,8 +13,8 @@ from ...annotations.checks import RawAnnotation
 from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedDataset, AnnotatedImage
 from ..shared.picture_sizes import picture_sizes
-from ..shared.reading import read_text
 from ..shared.spooling import spooled
+from ..shared.text_files import read_text
 from .layout import YoloLayout, label_file
 
 __all__ = ["read_yolo", "read_yolo_split"]

@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 
 from cardamage.data.formats.coco import read_coco
 from cardamage.data.formats.conversion.convert import LOG_NAME, ConvertOptions, convert, read_class_list
-from cardamage.data.formats.conversion.text import described
+from cardamage.data.formats.conversion.summary import described
 from cardamage.data.formats.labelme import load_labelme
 from cardamage.data.formats.registry import WriteOptions
 from cardamage.errors import DataError, TrainingError

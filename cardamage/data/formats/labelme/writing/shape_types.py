@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...annotations import outlines
+from ....annotations import outlines
 
 __all__ = ["Drawn", "restored"]
 

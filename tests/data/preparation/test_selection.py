@@ -14,7 +14,7 @@ import pytest
 from torch.utils.data import Dataset
 
 from cardamage.catalog import DatasetCatalog, MetadataCatalog
-from cardamage.data import selection
+from cardamage.data.preparation import selection
 from cardamage.errors import ConfigValueError, DataError
 
 CLASSES = ["dent", "scratch", "a_class_with_a_very_long_name"]

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ...annotations.report import AnnotationReport
-from ..dataset import AnnotatedImage
-from ..shared.values import as_id
-from .objects import CROWD, TAKEN, score_text
+from ....annotations.report import AnnotationReport
+from ...dataset import AnnotatedImage
+from ...shared.values import as_id
+from ..objects import CROWD, TAKEN, score_text
 
 __all__ = ["GroupIds", "as_flags", "shape_fields", "top_fields"]
 

@@ -1,17 +1,16 @@
-"""Reading text files of any format with the same sentences where they can't be read."""
+"""Text and JSON files of any format, read with the same sentences where they can't be."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 from ....errors import DataError
 from ....utils.files import local_path
 
-__all__ = ["natural_key", "read_json", "read_text"]
+__all__ = ["read_json", "read_text"]
 
 # Read, JSON takes several times its size; the largest of the public datasets has 1.1 GiB.
 _MOST_BYTES = 2 << 30
@@ -65,10 +64,3 @@ def read_json(path: str | os.PathLike[str], what: str) -> Any:
         raise DataError(f"The {what} {path} is not valid JSON{line}; export it again.") from None
     except RecursionError:
         raise DataError(f"The {what} {path} is nested too deeply to be read.") from None
-
-
-def natural_key(text: str) -> list[tuple[int, int, str]]:
-    """Sort key by which ``2.jpg`` comes before ``10.jpg``."""
-    return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", text) if part
-    ]

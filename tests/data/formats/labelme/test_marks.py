@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardamage.annotation.marks import State, marked, state_of
+from cardamage.data.formats.labelme.marks import State, marked, state_of
 
 CONTENT: dict[str, Any] = {
     "version": "5.5.0",

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..catalog import DatasetCatalog, Metadata, MetadataCatalog
-from ..config import CfgNode
-from ..errors import ConfigError, DataError
-from ..utils.suggest import did_you_mean
-from .images.checks import check_new_images
+from ...catalog import DatasetCatalog, Metadata, MetadataCatalog
+from ...config import CfgNode
+from ...errors import ConfigError, DataError
+from ...utils.suggest import did_you_mean
+from ..images.checks import check_new_images
 
 __all__ = ["prepare_datasets", "resolve_num_classes"]
 
@@ -223,7 +223,7 @@ def _wrap(found: _Set, change: Callable[[list[Record]], list[Record]]) -> None:
 
 
 def _ad_hoc_loader(name: str) -> Callable[[], list[Record]]:
-    from ..catalog.schemes import find_ad_hoc
+    from ...catalog.schemes import find_ad_hoc
 
     def load() -> list[Record]:
         dataset = find_ad_hoc(name)

@@ -15,8 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from cardamage.data.formats.shared.reading import read_json
-from cardamage.errors import DataError
+from ....errors import DataError
+from ..shared.text_files import read_json
 
 __all__ = ["MARK", "State", "content_hash", "marked", "state_of"]
 

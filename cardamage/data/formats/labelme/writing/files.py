@@ -16,16 +16,16 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ....errors import DataError, TrainingError
-from ....utils.files import describe_write_error
-from ...annotations.report import AnnotationReport
-from ...images.reading import raw_image_size, read_bytes
-from ..dataset import AnnotatedDataset, AnnotatedImage
-from ..losses import tell_fields
-from ..registry import WriteOptions, Written
-from ..shared.pictures import FreeNames, PicturePlacer, real_name
+from .....errors import DataError, TrainingError
+from .....utils.files import describe_write_error
+from ....annotations.report import AnnotationReport
+from ....images.reading import raw_image_size, read_bytes
+from ...dataset import AnnotatedDataset, AnnotatedImage
+from ...losses import tell_fields
+from ...registry import WriteOptions, Written
+from ...shared.pictures import FreeNames, PicturePlacer, real_name
 from .fields import as_flags, top_fields
-from .making import shapes_of
+from .shapes import shapes_of
 
 __all__ = ["labelme_content", "labelme_text", "write_labelme"]
 

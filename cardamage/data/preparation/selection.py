@@ -15,7 +15,7 @@ from cardamage.catalog import DatasetCatalog, MetadataCatalog
 from cardamage.catalog.consistency import check_metadata_consistency
 from cardamage.data.annotations.sides import flip_indices, mark_sides
 from cardamage.data.images.checks import check_new_images
-from cardamage.data.proposals import load_proposals_into_dataset
+from cardamage.data.preparation.proposals import load_proposals_into_dataset
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.utils.logger import log_first_n
 

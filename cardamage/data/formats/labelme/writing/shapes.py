@@ -9,12 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ...annotations.checks import RawAnnotation, checked_rle
-from ...annotations.report import AnnotationReport
-from ...annotations.run_lengths import run_lengths
-from ..dataset import AnnotatedImage
+from ....annotations.checks import RawAnnotation, checked_rle
+from ....annotations.report import AnnotationReport
+from ....annotations.run_lengths import run_lengths
+from ...dataset import AnnotatedImage
 from .fields import GroupIds, shape_fields
-from .restoring import Drawn, restored
+from .shape_types import Drawn, restored
 
 __all__ = ["shapes_of"]
 
