@@ -18,6 +18,8 @@ _BOX_SLACK = 1.0
 
 # Bookkeeping of readers, and what every format numbers anew.
 _SILENT = frozenset({"id", "category_ids", "categories", "splits"})
+# Which of VIA's attributes was the class; the class itself goes along.
+_CLASS_ATTRIBUTE = {"class_attribute"}
 
 
 def tell_fields(
@@ -37,9 +39,14 @@ def tell_fields(
         carried: names of those that the target does hold.
     """
     for key, value in fields.items():
-        empty = value is None or (isinstance(value, (str, list, dict, tuple)) and not value)
-        if not empty and key not in _SILENT and key not in carried:
+        if key not in _SILENT and key not in carried and not _is_empty(key, value):
             losses.add("lost", f"{format} has no place for its {key!r}", place)
+
+
+def _is_empty(key: str, value: Any) -> bool:
+    if key == "via" and isinstance(value, Mapping):
+        return value.keys() <= _CLASS_ATTRIBUTE
+    return value is None or (isinstance(value, (str, list, dict, tuple)) and not value)
 
 
 def tell_box(

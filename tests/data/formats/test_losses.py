@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
@@ -41,3 +43,10 @@ def test_fields_without_value_are_not_worth_a_word() -> None:
         "YOLO has no place for its 'e'",
         "YOLO has no place for its 'f'",
     ]
+
+
+@pytest.mark.parametrize(("further", "lost"), [({}, 0), ({"settings": {"project": {"name": "p"}}}, 1)])
+def test_the_name_of_the_attribute_that_is_the_class_is_no_loss(further: dict[str, Any], lost: int) -> None:
+    losses = AnnotationReport("set")
+    tell_fields({"via": {"class_attribute": "damage", **further}}, "Labelme", "set", losses)
+    assert len(losses.findings) == lost
