@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             line_width=args.line_width,
             workers=args.workers,
             cache=None if args.no_cache else cache_folder(),
+            skip_unreviewed=args.skip_unreviewed,
         ),
         write=WriteOptions(pictures=args.pictures, tolerance=args.tolerance, masks=args.masks),
     )
@@ -94,6 +95,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--workers", type=int, default=0, metavar="N", help="processes that read (default: one a core)"
+    )
+    parser.add_argument(
+        "--skip-unreviewed",
+        action="store_true",
+        help="leave out Labelme files of a model that nobody changed",
     )
     parser.add_argument("--no-cache", action="store_true", help="read everything, also what did not change")
     return parser

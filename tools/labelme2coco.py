@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         classes=read_class_list(args.labels) if args.labels else None,
         into_used=True,
         parts_by_folder=False,
-        read=ReadOptions(line_width=args.line_width),
+        read=ReadOptions(line_width=args.line_width, skip_unreviewed=args.skip_unreviewed),
         write=WriteOptions(pictures="keep"),
     )
     done = convert([args.source], args.output, "coco", options)
@@ -65,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--line-width", type=float, default=5.0, help="of lines and line strips, in pixels (default: 5)"
+    )
+    parser.add_argument(
+        "--skip-unreviewed", action="store_true", help="leave out files of a model that nobody changed"
     )
     return parser
 

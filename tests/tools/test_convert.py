@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from cardamage.catalog import DatasetCatalog
+from cardamage.data.formats.labelme.marks import marked
 from cardamage.data.images.checks import check_images
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -123,3 +124,19 @@ def test_pictures_in_a_folder_that_is_named(run: Run, photos: Path, tmp_path: Pa
     done = run(tmp_path / "far/away", "--images", photos, "--to", "coco", "-o", tmp_path / "two")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "two/images").iterdir())) == 10
+
+
+def test_pre_labels_that_nobody_reviewed_can_be_left_out(run: Run, photos: Path, tmp_path: Path) -> None:
+    for i in range(4):
+        path = photos / f"{i}.json"
+        path.write_text(json.dumps(marked(json.loads(path.read_text()), model="m.pth")))
+    done = run(photos, "--to", "coco", "-o", tmp_path / "one", "--skip-unreviewed")
+    assert done.returncode == 0, done.stderr
+    assert "4 dropped: a pre-label that nobody has reviewed" in done.stdout
+    content = json.loads((tmp_path / "one/annotations/all.json").read_text())
+    assert [image["file_name"] for image in content["images"]] == [f"{i}.jpg" for i in range(4, 10)]
+    done = run(tmp_path / "one", "--to", "yolo", "-o", tmp_path / "two", "--skip-unreviewed")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: --skip-unreviewed is for Labelme files, and none of the sources is of these.\n"
+    )

@@ -49,6 +49,7 @@ def test_the_guide_has_every_step() -> None:
         "tools/rank_unlabelled.py",
         "tools/prelabel.py",
         "tools/check_dataset.py",
+        "tools/labelme2coco.py",
         "train_net.py",
         "train_net.py",
         "docs/experiments/choose_photos.py",

@@ -30,6 +30,7 @@ class ReadOptions:
         attribute: VIA's region attribute that holds the class; None finds it.
         workers: processes that read at once; 0 is one for each core.
         cache: folder that remembers what was read, by content; None reads everything again.
+        skip_unreviewed: whether Labelme files that a model wrote and nobody has changed since are left out.
     """
 
     classes: Sequence[str] | None = None
@@ -38,6 +39,7 @@ class ReadOptions:
     attribute: str | None = None
     workers: int = 0
     cache: str | os.PathLike[str] | None = None
+    skip_unreviewed: bool = False
 
 
 @dataclass(frozen=True)

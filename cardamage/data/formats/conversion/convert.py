@@ -164,6 +164,8 @@ def _gathered(
         dataset = read_annotations(source, options.source_format, reading, report)
         raw.append(dataset)
         read[os.fspath(source)] = (dataset.format, len(dataset.images))
+    if reading.skip_unreviewed and not any(dataset.format == "labelme" for dataset in raw):
+        raise DataError("--skip-unreviewed is for Labelme files, and none of the sources is of these.")
     known = list(dict.fromkeys(name for dataset in raw for name in dataset.classes))
     names = parse_renames(options.rename, known)
     ready = []

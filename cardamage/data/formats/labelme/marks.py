@@ -10,18 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from ....errors import DataError
+from ...annotations.report import AnnotationReport
 from ..shared.text_files import read_json
+from .content import read_file
 
-__all__ = ["MARK", "State", "content_hash", "marked", "state_of"]
+__all__ = ["MARK", "State", "content_hash", "marked", "reviewed_files", "state_of"]
 
 MARK = "cardamage"
 """The key of our mark in a Labelme file."""
+
+_KEY = f'"{MARK}"'.encode()
 
 
 class State(Enum):
@@ -67,3 +71,27 @@ def state_of(path: str | os.PathLike[str]) -> State:
     except (DataError, RecursionError):
         return State.TOUCHED
     return State.OURS if ours else State.TOUCHED
+
+
+def reviewed_files(paths: Iterable[str], report: AnnotationReport) -> list[str]:
+    """Leave out the Labelme files that are as a model's run wrote them.
+
+    Args:
+        paths: JSON files; those that can't be read stay, for a reader to refuse.
+        report: is told of each that is left out.
+    """
+    kept = []
+    for path in paths:
+        if _is_marked(path) and state_of(path) is State.OURS:
+            report.add("dropped", "a pre-label that nobody has reviewed", path)
+        else:
+            kept.append(path)
+    return kept
+
+
+def _is_marked(path: str) -> bool:
+    """Whether there may be a mark: most files have none, and taking them apart takes longer than reading."""
+    try:
+        return _KEY in read_file(path)
+    except DataError:
+        return False

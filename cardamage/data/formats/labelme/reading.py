@@ -25,6 +25,7 @@ from ..shared.spool import Spool, SpooledImages
 from .cache import Known, LabelmeCache, PackPlace
 from .file import FileFacts, LabelmeReader
 from .folder import Listings, json_files
+from .marks import reviewed_files
 from .objects import IGNORED_LABEL
 from .pool import FEW, blocks
 
@@ -40,11 +41,12 @@ def read_labelme(
 
     Args:
         folder: the folder.
-        options: of these ``classes``, ``image_root``, ``line_width``, ``workers`` and ``cache`` count.
-        report: is told of shapes that can't be objects.
+        options: all but ``attribute`` count.
+        report: is told of shapes that can't be objects, and of pre-labels that are left out.
 
     Raises:
-        DataError: where there is no such folder, no Labelme file in it, or one that can't be used.
+        DataError: where there is no such folder, no Labelme file in it (that somebody has reviewed, where
+            that is asked for), or one that can't be used.
         TrainingError: where the cache can't be written.
     """
     root = str(Path(folder))
@@ -57,6 +59,13 @@ def read_labelme(
         if options.cache is not None:
             cache = LabelmeCache(options.cache, root, (options.line_width, image_root))
         paths = json_files(root, listings, None if cache is None else cache.known)
+    if options.skip_unreviewed and paths:
+        paths = reviewed_files(paths, report)
+        if not paths:
+            raise DataError(
+                f"All Labelme files in {root} are pre-labels that nobody has reviewed; "
+                "correct them in Labelme first, or leave out --skip-unreviewed."
+            )
     reader = LabelmeReader(root, options.line_width, image_root, cache is not None, listings)
     found = _Found(report)
     with without_collection():

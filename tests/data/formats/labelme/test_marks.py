@@ -13,7 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cardamage.data.annotations.report import AnnotationReport
+from cardamage.data.formats.labelme import read
 from cardamage.data.formats.labelme.marks import State, marked, state_of
+from cardamage.data.formats.registry import ReadOptions
+from cardamage.errors import DataError
 
 CONTENT: dict[str, Any] = {
     "version": "5.5.0",
@@ -159,3 +163,37 @@ def test_any_bytes_without_our_hash_are_somebody_elses(data: bytes) -> None:
         path = Path(folder) / "a.json"
         path.write_bytes(data)
         assert state_of(path) is State.TOUCHED
+
+
+def test_pre_labels_that_nobody_reviewed_are_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
+    ticked = marked(CONTENT)
+    ticked["flags"] = {"reviewed": True}
+    contents = {"mine": CONTENT, "untouched": marked(CONTENT), "ticked": ticked}
+    for name, content in contents.items():
+        write(tmp_path / f"{name}.json", {**content, "imagePath": "a.jpg"})
+    write(tmp_path / "other.json", {"cardamage": 1})
+    report = AnnotationReport("set")
+    found = read(tmp_path, ReadOptions(skip_unreviewed=True), report)
+    # All name one picture, so that each is called by its file.
+    assert [image.extra["flags"] for image in found.images] == [{"reviewed": False}, {"reviewed": True}]
+    assert [finding.sentence for finding in report.findings] == [
+        f"{tmp_path}/untouched.json: dropped, a pre-label that nobody has reviewed."
+    ]
+    everything = read(tmp_path, ReadOptions(), AnnotationReport("set"))
+    assert len(everything.images) == 3
+
+
+def test_nothing_but_pre_labels_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", marked(CONTENT))
+    with pytest.raises(DataError, match="are pre-labels that nobody has reviewed; correct them in Labelme"):
+        read(tmp_path, ReadOptions(skip_unreviewed=True), AnnotationReport("set"))
+
+
+@pytest.mark.parametrize("skipped_first", [True, False])
+def test_the_cache_of_one_way_is_good_for_the_other(skipped_first: bool, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    write(tmp_path / "set/a.json", marked(CONTENT))
+    write(tmp_path / "set/b.json", CONTENT)
+    for skipped in (skipped_first, not skipped_first, skipped_first):
+        options = ReadOptions(cache=tmp_path / "cache", workers=1, skip_unreviewed=skipped)
+        assert len(read(tmp_path / "set", options, AnnotationReport("set")).images) == (1 if skipped else 2)
