@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from PIL import Image
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["convert_PIL_to_numpy", "convert_image_to_rgb"]
 
@@ -45,7 +49,7 @@ def convert_image_to_rgb(image: np.ndarray | torch.Tensor, format: str) -> np.nd
     Returns:
         (H, W, 3) RGB in [0, 255], uint8 or floating.
     """
-    array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else image
+    array = image if isinstance(image, np.ndarray) else image.detach().cpu().numpy()
     if format == "BGR":
         return array[:, :, [2, 1, 0]]
     if format == _YUV:
