@@ -19,7 +19,7 @@ from .log import ConversionLog, LoggedReport
 from .reshaping import ChangedImages, merged, ordered, parse_renames, renamed
 from .split import part_names, photo_groups, split_images
 from .survey import Survey, checked_dataset, part_table
-from .target import check_sources, check_target, whole_or_nothing
+from .target import check_pictures_apart, check_sources, check_target, whole_or_nothing
 
 __all__ = ["LOG_NAME", "Conversion", "ConvertOptions", "convert", "read_class_list"]
 
@@ -99,7 +99,8 @@ def convert(
 
     Args:
         sources: files or folders; never written to.
-        target: folder of the result, new or empty, outside of the sources.
+        target: folder of the result, new or empty, outside of the sources; where a source is a file beside
+            or above its pictures, outside of its folder.
         format: one of the registry's formats.
         options: see :class:`ConvertOptions`.
 
@@ -124,6 +125,8 @@ def convert(
         dataset, found, read = _gathered(sources, options, reports, losses)
         if not found.names:
             raise DataError(f"There is no image in {dataset.source}, so there is nothing to convert.")
+        if not options.into_used:
+            check_pictures_apart(folder, sources, found.sources)
         found.check_pictures()
         dataset, parts, groups = _divided(dataset, found, names, options)
         _tell_classes(dataset, found, format, losses)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ....errors import DataError
 from ....utils.files import ensure_writable_dir
 
-__all__ = ["check_sources", "check_target", "whole_or_nothing"]
+__all__ = ["check_pictures_apart", "check_sources", "check_target", "whole_or_nothing"]
 
 
 def check_sources(sources: Sequence[str | os.PathLike[str]], merge: bool) -> None:
@@ -48,6 +48,35 @@ def check_target(target: Path, sources: Sequence[str | os.PathLike[str]]) -> Non
             )
     if target.is_dir() and any(target.iterdir()):
         raise DataError(f"The folder {target} is not empty; empty it, or name another one with -o.")
+
+
+def check_pictures_apart(
+    target: Path, sources: Sequence[str | os.PathLike[str]], pictures: Iterable[str]
+) -> None:
+    """Make sure that the target is not in a source's folder where the source is a file in it.
+
+    A file's folder is the dataset's where pictures are in it, and would be read as another one afterwards.
+
+    Args:
+        target: the target.
+        sources: files or folders.
+        pictures: of all sources.
+
+    Raises:
+        DataError: otherwise.
+    """
+    place = Path(os.path.realpath(target))
+    homes = {os.path.realpath(source): os.path.dirname(os.path.realpath(source)) for source in sources}
+    around = {
+        file: home for file, home in homes.items() if place.is_relative_to(home) and os.path.isfile(file)
+    }
+    folders = {os.path.realpath(folder) for folder in set(map(os.path.dirname, pictures))} if around else ()
+    for file, home in around.items():
+        if any(Path(folder).is_relative_to(home) for folder in folders):
+            raise DataError(
+                f"The folder {target} lies in {home}, the folder of {file} and its pictures, which is never "
+                "written to; name a folder outside of it with -o."
+            )
 
 
 @contextmanager

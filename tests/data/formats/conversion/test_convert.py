@@ -18,7 +18,7 @@ from cardamage.data.formats.coco import read_coco
 from cardamage.data.formats.conversion.convert import LOG_NAME, ConvertOptions, convert, read_class_list
 from cardamage.data.formats.conversion.summary import described
 from cardamage.data.formats.labelme import load_labelme
-from cardamage.data.formats.registry import WriteOptions
+from cardamage.data.formats.registry import ReadOptions, WriteOptions
 from cardamage.errors import DataError, TrainingError
 
 SQUARE = [[10, 10], [20, 10], [20, 20], [10, 20]]
@@ -295,6 +295,27 @@ def test_targets_that_can_not_be(photos: Path, tmp_path: Path) -> None:
         convert([photos, tmp_path / "alias"], tmp_path / "out", "coco", ConvertOptions(merge=True))
     assert stamps(photos) == before
     assert (used / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("home", ["photos", "alias"])
+def test_the_folder_of_a_file_and_its_pictures_is_no_target(home: str, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "alias").symlink_to(photos)
+    convert([photos], tmp_path / "coco", "coco", ConvertOptions(write=KEEP))
+    file = photos / "set.json"
+    (tmp_path / "coco/annotations/all.json").rename(file)
+    before = stamps(photos)
+    for inside in (tmp_path / home / "out", photos / "sub/out"):
+        with pytest.raises(DataError, match=f"lies in {photos}, the folder of {file} and its pictures"):
+            convert([file], inside, "yolo")
+    assert stamps(photos) == before
+    assert convert([file], tmp_path / "out", "yolo").images == {"all": 10}
+
+
+def test_a_file_whose_pictures_are_elsewhere_has_no_folder(photos: Path, tmp_path: Path) -> None:
+    convert([photos], tmp_path / "coco", "coco", ConvertOptions(write=KEEP))
+    options = ConvertOptions(read=ReadOptions(image_root=photos))
+    source = tmp_path / "coco/annotations/all.json"
+    assert convert([source], tmp_path / "coco/annotations/yolo", "yolo", options).images == {"all": 10}
 
 
 def test_an_error_while_writing_leaves_nothing(photos: Path, tmp_path: Path) -> None:
