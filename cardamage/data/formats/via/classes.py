@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..shared.values import as_flag, as_id, as_name, as_number
 
-__all__ = ["NEUTRAL", "ClassAttribute", "find_class_attribute", "neutral_fields"]
+__all__ = [
+    "IMAGE_FLAGS",
+    "NEUTRAL",
+    "ClassAttribute",
+    "find_class_attribute",
+    "image_fields",
+    "neutral_fields",
+]
 
 # For attributes that as many regions fill in, one with the first of these words is taken.
 _LIKELY = ("class", "label", "name", "category", "type", "damage")
@@ -24,6 +31,9 @@ _TICKS = frozenset({"1", "true", "yes", "y", "x", "on"})
 _NO_TICKS = frozenset({"0", "false", "no", "n", "off", ""})
 # Fields of annotations in memory that are attributes here.
 NEUTRAL = ("iscrowd", "group_id", "description", "score", "flags", "shape_type")
+# The file attribute of an image's flags. VIA's table of regions shows a file attribute in place of a region's
+# attribute of the same name.
+IMAGE_FLAGS = "image_flags"
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,21 @@ def neutral_fields(attributes: dict[str, Any]) -> tuple[dict[str, Any], int]:
     if further:
         fields["attributes"] = further
     return fields, as_flag(attributes.get("iscrowd", 0))
+
+
+def image_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is stored of an image with its flags by their name in memory."""
+    attributes = stored.get("file_attributes")
+    flags = attributes.get(IMAGE_FLAGS) if isinstance(attributes, dict) else None
+    if not isinstance(flags, dict) or not all(isinstance(value, bool) for value in flags.values()):
+        return dict(stored)
+    others = {key: value for key, value in attributes.items() if key != IMAGE_FLAGS} if attributes else {}
+    fields = {key: value for key, value in stored.items() if key != "file_attributes"}
+    return {
+        **fields,
+        **({"file_attributes": others} if others else {}),
+        **({"flags": flags} if flags else {}),
+    }
 
 
 def _divide(regions: list[dict[str, Any]], keys: frozenset[str], values: list[str]) -> bool:

@@ -16,7 +16,7 @@ from ..dataset import AnnotatedDataset, AnnotatedImage
 from ..shared.image_files import ImageFolder
 from ..shared.picture_sizes import picture_sizes
 from ..shared.shared_root import name_below
-from .classes import ClassAttribute, find_class_attribute, neutral_fields
+from .classes import ClassAttribute, find_class_attribute, image_fields, neutral_fields
 from .file import ViaEntry, read_via_file
 from .shapes import native_shape, shape_outline
 
@@ -63,7 +63,7 @@ def read_via(
     for entry, source, (height, width) in zip(file.entries, paths, sizes, strict=True):
         raws = _objects(entry, key, f"{name}, {entry.filename}", line_width, report)
         relative = name_below(source, folder.root)
-        images.append(AnnotatedImage(relative, source, height, width, raws, extra=entry.extra))
+        images.append(AnnotatedImage(relative, source, height, width, raws, extra=image_fields(entry.extra)))
         found.update(label for attributes in entry.attributes for label in key.labels(attributes)[:1])
     names = sorted(found) if classes is None else list(classes)
     extra: dict[str, Any] = {"class_attribute": key.name} if key.name else {}

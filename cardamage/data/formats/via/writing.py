@@ -21,6 +21,7 @@ from ..losses import tell_fields
 from ..registry import WriteOptions, Written
 from ..shared.pictures import PicturePlacer
 from ..shared.shared_root import name_below, shared_root
+from .classes import IMAGE_FLAGS
 from .file import CSV_COLUMNS
 from .regions import as_attributes, regions_of
 
@@ -210,7 +211,11 @@ def _settings(known: Any, name: str, class_attribute: str) -> dict[str, Any]:
 
 
 def _file_attributes(image: AnnotatedImage, losses: AnnotationReport) -> dict[str, Any]:
-    own = {key: value for key, value in image.extra.items() if key not in ("id", "file_attributes")}
+    own = {
+        IMAGE_FLAGS if key == "flags" else key: value
+        for key, value in image.extra.items()
+        if key not in ("id", "file_attributes")
+    }
     stored = image.extra.get("file_attributes")
     fields = {**(stored if isinstance(stored, dict) else {}), **own}
     return as_attributes(fields, image.name, losses)

@@ -105,6 +105,21 @@ def test_project_is_what_via_opens(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out/via_region_data.json").read_text()) == {f"a.jpg{size}": entry}
 
 
+def test_flags_of_an_image_are_no_attribute_of_regions(tmp_path: Path) -> None:
+    # VIA's table of regions shows the file's attribute where both have the same name.
+    image = image_of(tmp_path, square(extra={"flags": {"cut": True}}))
+    image.extra = {"flags": {"reviewed": True, "night": False}, "weather": "rain"}
+    done, said = written(tmp_path, [image], how="copy")
+    assert said == []
+    declared = json.loads(done.files[0].read_text())["_via_attributes"]
+    assert set(declared["file"]).isdisjoint(declared["region"])
+    for name in ("via_project.json", "via_region_data.json", "via_region_data.csv"):
+        (again,) = via.read(tmp_path / "out" / name, ReadOptions(), AnnotationReport("x")).images
+        flags = {"reviewed": True, "night": False}
+        assert again.extra == {"flags": flags, "file_attributes": {"weather": "rain"}}
+        assert again.annotations[0].extra == {"flags": {"cut": True}}
+
+
 def test_three_files_say_the_same(tmp_path: Path) -> None:
     images = [
         image_of(
