@@ -1,4 +1,4 @@
-"""Masks as outlines that draw the very same mask again, and outlines joined into one.
+"""Masks as outlines that draw the very same mask again.
 
 COCO's rasterizer (pycocotools) works on a grid of fifths of a pixel and fills by the even-odd rule: every
 piece of an outline that passes the middle of a column of pixels flips what lies below it. So
@@ -6,7 +6,8 @@ piece of an outline that passes the middle of a column of pixels flips what lies
 - an outline along the edges of pixels, with whole numbers as coordinates, draws exactly those pixels;
 - a bridge, walked there and back between the same two points, flips everything twice: it has no width.
 
-Holes are therefore cut open with a bridge to the outline around them, and parts are joined the same way.
+Holes are therefore cut open with a bridge to the outline around them; :mod:`.bridges` joins parts the same
+way.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_util
 
-__all__ = ["joined", "mask_outlines", "simplify"]
+from .bridges import signed_area
 
-# Pairs of points that are compared for the shortest bridge; of longer outlines only some points are.
-_MOST_PAIRS = 1_000_000
+__all__ = ["mask_outlines", "simplify"]
 
 
 def mask_outlines(mask: np.ndarray | Mapping[str, Any]) -> list[np.ndarray]:
@@ -150,53 +150,6 @@ def _bridged(
     return np.concatenate([points, more]), linked
 
 
-def joined(rings: Sequence[np.ndarray]) -> np.ndarray:
-    """Make one ring of several, by bridges of no width between the nearest points of each and the next.
-
-    All are turned the same way, so that their areas add up. Drawn by pycocotools, the ring is where an odd
-    number of the given ones are: all of them where none overlap.
-
-    Args:
-        rings: (points, 2) each, one or more, at least one point in each.
-
-    Returns:
-        (points, 2).
-    """
-    turned = [ring if _signed_area(ring) >= 0 else ring[::-1] for ring in rings]
-    if len(turned) == 1:
-        return turned[0]
-    there: list[np.ndarray] = []
-    back: list[np.ndarray] = []
-    start = 0
-    for n, ring in enumerate(turned):
-        if n + 1 == len(turned):
-            there.append(np.roll(ring, -start, axis=0))
-            back.append(ring[start : start + 1])
-            break
-        leave, arrive = _nearest(ring, turned[n + 1])
-        if n == 0:
-            start = leave
-        ring = np.roll(ring, -start, axis=0)
-        middle = (leave - start) % len(ring)
-        there.append(ring[: middle + 1])
-        # The last outline to go back on is closed by itself.
-        back.append(np.concatenate([ring[middle:], ring[:1]]) if n else ring)
-        start = arrive
-    return np.concatenate([*there, *back[::-1]])
-
-
-def _nearest(one: np.ndarray, other: np.ndarray) -> tuple[int, int]:
-    step = int(np.ceil(np.sqrt(len(one) * len(other) / _MOST_PAIRS)))
-    difference = one[::step, None] - other[None, ::step]
-    i, j = divmod(int(np.square(difference).sum(axis=2).argmin()), -(-len(other) // step))
-    return i * step, j * step
-
-
-def _signed_area(ring: np.ndarray) -> float:
-    x, y = (ring - ring[0]).T
-    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
-
-
 def simplify(rings: Sequence[np.ndarray], tolerance: float) -> list[np.ndarray]:
     """Leave out points of outlines (Douglas and Peucker, 1973).
 
@@ -235,7 +188,7 @@ def _simplified(ring: np.ndarray, tolerance: float) -> np.ndarray:
             keep[middle] = True
             todo += [(i, middle), (middle, j)]
     result = ring[keep]
-    return result if len(result) > 2 and _signed_area(result) != 0 else ring
+    return result if len(result) > 2 and signed_area(result) != 0 else ring
 
 
 def _distances(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:

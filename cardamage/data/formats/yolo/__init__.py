@@ -4,9 +4,10 @@
 them; Darknet's ``obj.data`` does the same, and a folder of ``images`` and ``labels`` with ``classes.txt``
 needs neither. The labels of ``.../images/a.jpg`` are in ``.../labels/a.txt``, or beside it where there is no
 ``labels``. A row is ``class x y x y x y ...`` (an outline), ``class x y w h`` (a box) or ``class x y w h
-score``, as shares of the image's size. Folders are looked for where the YAML says and, as exports are moved,
-below the YAML by the ends of their paths. An image without label file has no objects; a label file without
-image is reported.
+score``, as shares of the image's size. Outlines whose parts are joined by lines there and back are taken
+apart where the mask stays the very same. Folders are looked for where the YAML says and, as exports are
+moved, below the YAML by the ends of their paths. An image without label file has no objects; a label file
+without image is reported.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from ....errors import DataError
 from ...annotations.checks import RawAnnotation
 from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedDataset, AnnotatedImage
+from ..shared.bridges import parted
 from ..shared.picture_sizes import picture_sizes
 from ..shared.spooling import spooled
 from ..shared.text_files import read_text
@@ -136,7 +137,7 @@ def _annotation(text: str, place: str, scale: np.ndarray, names: Sequence[str]) 
             if len(values) == 5:
                 raw.extra["score"] = float(values[4])
         else:
-            raw.polygons = [values.reshape(-1, 2) * scale]
+            raw.polygons = parted(values.reshape(-1, 2) * scale, int(scale[1]), int(scale[0]))
     return raw
 
 

@@ -16,12 +16,14 @@ from ....utils.files import atomic_write, describe_write_error
 from ...annotations import outlines
 from ...annotations.checks import RawAnnotation, checked_rle
 from ...annotations.report import AnnotationReport
+from ...annotations.run_lengths import same_mask
 from ...images.signs import PICTURE_SUFFIXES
 from ..dataset import AnnotatedDataset, AnnotatedImage, class_id
 from ..losses import tell_box, tell_fields
 from ..registry import WriteOptions, Written
+from ..shared.bridges import joined
 from ..shared.drawing import name_within_split, parts_inside, split_folder, tell_picture
-from ..shared.outlining import joined, mask_outlines, simplify
+from ..shared.outlining import mask_outlines, simplify
 from ..shared.pictures import PicturePlacer
 
 __all__ = ["write"]
@@ -170,9 +172,7 @@ def _same(text: str, whole: dict[str, Any], scale: np.ndarray) -> bool:
     """Whether an outline that was written draws a mask when it is read."""
     points = np.array(text.split(), dtype=np.float64).reshape(-1, 2) * scale
     (again,) = mask_util.frPyObjects([outlines.flat(points)], int(scale[1]), int(scale[0]))
-    if again["counts"] == whole["counts"]:
-        return True
-    return bool(mask_util.iou([again], [whole], [0])[0, 0] == 1)
+    return same_mask(again, whole)
 
 
 def _shares_above(points: np.ndarray, scale: np.ndarray) -> np.ndarray:

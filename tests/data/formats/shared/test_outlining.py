@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cardamage.data.annotations import outlines
-from cardamage.data.formats.shared.outlining import joined, mask_outlines, simplify
+from cardamage.data.formats.shared.outlining import mask_outlines, simplify
 
 
 def drawn(rings: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
@@ -113,32 +113,6 @@ def test_a_photo_of_12_megapixels_with_noise() -> None:
     mask = ((y - 1500) ** 2 + (x - 2000) ** 2 < 1200**2) & (((y - 1500) ** 2 + (x - 2000) ** 2) > 300**2)
     mask[random.integers(0, 3000, 3000), random.integers(0, 4000, 3000)] ^= True
     assert_exact(mask)
-
-
-coordinates = st.integers(0, 500).map(lambda n: n / 10)
-parts = st.lists(
-    st.lists(st.tuples(coordinates, coordinates), min_size=3, max_size=7), min_size=1, max_size=5
-)
-
-
-@settings(deadline=None, max_examples=100)
-@given(parts)
-def test_joined_parts_draw_what_they_draw_apart(shapes: list[list[tuple[float, float]]]) -> None:
-    rings = [np.array(shape) for shape in shapes]
-    odd = np.zeros((50, 50), dtype=bool)
-    for ring in rings:
-        odd ^= drawn([ring], 50, 50)
-    whole = joined(rings)
-    assert len(whole) == sum(map(len, rings)) + (2 * len(rings) - 2 if len(rings) > 1 else 0)
-    np.testing.assert_array_equal(drawn([whole], 50, 50), odd)
-
-
-def test_bridges_are_between_the_nearest_points_and_areas_add_up() -> None:
-    left, right = outlines.rectangle((0, 0), (4, 4)), outlines.rectangle((6, 0), (9, 4))[::-1]
-    ring = joined([left, right])
-    assert outlines.area(ring) == 16 + 12
-    steps = np.abs(np.diff(np.concatenate([ring, ring[:1]]), axis=0)).sum(axis=1)
-    assert steps.sum() == 16 + 14 + 2 * 2
 
 
 @settings(deadline=None, max_examples=50)

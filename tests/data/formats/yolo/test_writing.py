@@ -86,7 +86,6 @@ def test_outlines_draw_the_same_mask_again(
         return
     (read,) = image.annotations
     assert read.label == "scratch"
-    assert len(read.polygons or []) == 1
     np.testing.assert_array_equal(mask_of(read), drawn)
 
 
@@ -127,6 +126,22 @@ def test_the_files_by_hand(tmp_path: Path) -> None:
     assert box == "0 0.5 0.5 0.5 0.5"
     assert (tmp_path / "yolo/images/val/a.jpg").read_bytes() == (tmp_path / "source/a.jpg").read_bytes()
     assert recognize(tmp_path / "yolo") == recognize(written.files[0]) == "yolo"
+
+
+def test_parts_come_back_and_a_hole_stays_one(tmp_path: Path) -> None:
+    left, right = [[6, 4], [12, 4], [12, 8]], [[15, 4], [18, 4], [18, 8], [15, 8]]
+    mask = np.zeros(SIZE, dtype=bool)
+    mask[5:20, 5:20], mask[9:12, 9:12], mask[30:33, 40:50] = True, False, True
+    raws = [
+        RawAnnotation("x", [left, right], label="dent"),
+        RawAnnotation("x", rle=text_rle(mask), label="dent"),
+    ]
+    (image,), _ = again(dataset_of(tmp_path, *raws), tmp_path / "yolo")
+    parts, holed = image.annotations
+    found = sorted(sorted(map(tuple, np.round(part, 6).tolist())) for part in parts.polygons or [])
+    assert found == [sorted(map(tuple, left)), sorted(map(tuple, right))]
+    assert sorted(map(len, holed.polygons or [])) == [4, 4 + 4 + 3]
+    np.testing.assert_array_equal(mask_of(holed), mask)
 
 
 def test_what_has_no_place_is_listed(tmp_path: Path) -> None:
