@@ -24,7 +24,7 @@ from .target import check_pictures_apart, check_sources, check_target, whole_or_
 __all__ = ["LOG_NAME", "Conversion", "ConvertOptions", "convert", "read_class_list"]
 
 LOG_NAME = "conversion.log"
-_PART_FOLDERS = frozenset({"train", "val", "valid", "test"})
+_PART_FOLDERS = frozenset({"train", "val", "valid", "test", "all"})
 _WITHOUT_LIST = {"labelme": "Labelme", "via": "VIA"}
 # What a part is called where the source has none and none is asked for.
 WHOLE = "all"
@@ -40,8 +40,8 @@ class ConvertOptions:
         seed: of the division.
         rename: rules ``old=new`` for classes.
         merge: whether several sources become one dataset.
-        parts_by_folder: whether a Labelme folder with nothing but ``train``, ``val``, ``valid`` and ``test``
-            in it has these parts, as our own writer makes them.
+        parts_by_folder: whether a Labelme folder with nothing but ``train``, ``val``, ``valid``, ``test`` and
+            ``all`` in it has these parts, as our own writer makes them.
         classes: their order after renaming; None keeps the source's. Without renaming they also name the
             numbers of sources that have no list of classes.
         into_used: whether the target may be a folder in use, and nothing but the dataset is written to it.
@@ -129,6 +129,8 @@ def convert(
             check_pictures_apart(folder, sources, found.sources)
         found.check_pictures()
         dataset, parts, groups = _divided(dataset, found, names, options)
+        if format == "labelme":
+            dataset = _rest_in_a_folder(dataset, parts)
         _tell_classes(dataset, found, format, losses)
         write = replace(
             options.write, pictures=_pictures(options.write, folder, format, found, parts, losses)
@@ -197,9 +199,17 @@ def _tell_names(names: Sequence[str], losses: AnnotationReport) -> None:
 
 def _parts_by_folder(dataset: AnnotatedDataset, found: Survey) -> AnnotatedDataset:
     parts = [name.partition("/")[0] if "/" in name else "" for name in found.names]
-    if not set(parts) <= _PART_FOLDERS or any(found.splits):
+    if not set(parts) <= _PART_FOLDERS or set(parts) == {WHOLE} or any(found.splits):
         return dataset
     found.splits = parts
+    images = ChangedImages(dataset.images, lambda index, image: replace(image, split=parts[index]))
+    return replace(dataset, images=images)
+
+
+def _rest_in_a_folder(dataset: AnnotatedDataset, parts: Sequence[str]) -> AnnotatedDataset:
+    """What has no part while others have: a folder of Labelme files is read with those below it."""
+    if len(set(parts)) == 1:
+        return dataset
     images = ChangedImages(dataset.images, lambda index, image: replace(image, split=parts[index]))
     return replace(dataset, images=images)
 

@@ -249,6 +249,18 @@ def test_parts_of_the_source_are_kept_unless_a_split_is_asked_for(photos: Path, 
     assert again.images == {"train": 9, "val": 1}
 
 
+def test_what_has_no_part_is_not_read_with_the_parts_of_others(photos: Path, tmp_path: Path) -> None:
+    convert([photos], tmp_path / "parts", "coco", ConvertOptions(split=(0.6, 0.4)))
+    sources = [tmp_path / "parts/annotations", photos]
+    done = convert(sources, tmp_path / "out", "labelme", ConvertOptions(merge=True))
+    assert done.images == {"train": 6, "val": 4, "all": 10}
+    for part, count in done.images.items():
+        dicts, _ = load_labelme(done.written.dataset[part].removeprefix("labelme:"))
+        assert len(dicts) == count
+    again = convert([tmp_path / "out"], tmp_path / "again", "coco")
+    assert again.images == done.images
+
+
 def test_copies_of_a_photo_stay_on_one_side(photos: Path, tmp_path: Path) -> None:
     for i in range(10):
         path = photos / (f"sub/{i}.jpg" if i % 2 else f"{i}.jpg")
