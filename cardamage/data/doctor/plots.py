@@ -105,7 +105,8 @@ def _plot_pictures(axes: Axes, subject: Subject) -> None:
         axes.plot([0, limit], [0, limit], color="0.6", linewidth=0.8, linestyle=":")
         axes.set_xlim(0, limit)
         axes.set_ylim(0, limit)
-    _finish(axes, "width (pixels)", f"Pictures: {found.total():,}, {len(found):,} sizes")
+    kinds = "1 size" if len(found) == 1 else f"{len(found):,} sizes"
+    _finish(axes, "width (pixels)", f"Pictures: {found.total():,}, {kinds}")
     axes.set_ylabel("height (pixels)")
 
 

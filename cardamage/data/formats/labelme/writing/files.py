@@ -1,7 +1,7 @@
 """Annotations in memory written as Labelme files, one for each picture, that Labelme 4 to 7 open.
 
 Version 7 is strict: flags are yes or no, groups whole numbers, points finite, rectangles of two corners, and
-the size must be the picture's. Masks need version 5.2, oriented rectangles 6.
+the size must be the picture's. Masks need version 5.4, oriented rectangles 6.2.
 """
 
 from __future__ import annotations
