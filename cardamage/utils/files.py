@@ -14,6 +14,8 @@ from typing import IO, Any
 from cardamage.errors import TrainingError
 
 _PROBE_BYTES = 4096
+# Not blocking: a pipe that nobody writes to would be waited for while it is opened.
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def local_path(path: str | os.PathLike[str]) -> str:
@@ -32,6 +34,30 @@ def local_path(path: str | os.PathLike[str]) -> str:
     from cardamage.utils.file_io import PathManager
 
     return str(PathManager.get_local_path(name))
+
+
+def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> IO[bytes]:
+    """Open a file to read its bytes, but no pipe or device: those may never end, or never begin.
+
+    Args:
+        path: the file.
+        buffering: as :func:`open` has it.
+
+    Raises:
+        OSError: as :func:`open`, and for what is no file.
+        ValueError: for a name that no file can have.
+    """
+    handle = os.open(path, _READ_FLAGS)
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is a device or pipe, not a file", os.fspath(path))
+        return os.fdopen(handle, "rb", buffering)
+    except BaseException:
+        os.close(handle)
+        raise
 
 
 @contextmanager

@@ -9,8 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from cardamage.errors import TrainingError
-from cardamage.utils.files import atomic_write, describe_write_error, ensure_writable_dir, local_path
+from cardamage.data.formats.shared.json_opening import json_opening
+from cardamage.data.formats.shared.text_files import read_json
+from cardamage.data.images.reading import read_image
+from cardamage.errors import DataError, TrainingError
+from cardamage.utils.files import (
+    atomic_write,
+    describe_write_error,
+    ensure_writable_dir,
+    local_path,
+    open_regular,
+)
 
 
 def test_text_and_bytes_are_written(tmp_path: Path) -> None:
@@ -115,3 +124,26 @@ def test_addresses_are_opened_through_the_path_manager(tmp_path: Path) -> None:
     assert local_path("shelf-of-tests://a/b.json") == str(tmp_path / "a/b.json")
     assert local_path(tmp_path / "not there") == str(tmp_path / "not there")
     assert local_path("relative/c.png") == "relative/c.png"
+
+
+def test_only_files_are_opened(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"four")
+    with open_regular(tmp_path / "a.txt") as file:
+        assert file.read() == b"four"
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "b.txt")
+    with pytest.raises(IsADirectoryError):
+        open_regular(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes among the files here")
+def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(OSError, match="device or pipe"):
+            open_regular(path)
+    with pytest.raises(DataError, match="can't be read: it is a device or pipe, not a file"):
+        read_json(tmp_path / "pipe", "COCO file")
+    with pytest.raises(DataError, match="can't be read: it is a device or pipe, not a file"):
+        read_image(tmp_path / "pipe")
+    assert json_opening(tmp_path / "pipe") == {}

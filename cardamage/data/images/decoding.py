@@ -18,9 +18,22 @@ from ...errors import DataError
 from .pixel_formats import convert_PIL_to_numpy
 from .signs import ends_whole, is_cut_short, kind_of, wrong_kind
 
-__all__ = ["EncodedImage", "Header", "decode_image", "read_header", "reduction", "refuse_wrong_kind"]
+__all__ = [
+    "MOST_PIXELS",
+    "EncodedImage",
+    "Header",
+    "decode_image",
+    "read_header",
+    "reduction",
+    "refuse_wrong_kind",
+]
+
+# No camera takes more; a header of a few bytes can claim more than memory holds.
+MOST_PIXELS = 1 << 28
+
 
 _ORIENTATION_TAG = 0x0112
+_PNG_NOTES = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _FORMATS = ("BGR", "RGB", "L")
 _LUMA_BGR = np.array([7471, 38470, 19595], dtype=np.uint32)  # 0.114, 0.587, 0.299 in units of 2**-16
 
@@ -66,7 +79,8 @@ class EncodedImage:
             name: what to call it in messages.
 
         Raises:
-            DataError: for bytes that are no picture, or only a part of one.
+            DataError: for bytes that are no picture, or only a part of one, and for more pixels than
+                :data:`MOST_PIXELS`, which are not decoded.
         """
         refuse_wrong_kind(data[:64], name)
         self.kind = kind_of(data[:16])
@@ -75,6 +89,11 @@ class EncodedImage:
             raise DataError(f"The image {name} is cut short ({missing}); copy it again.")
         self.data, self.format, self.name = data, format, name
         self.header = read_header(io.BytesIO(data))
+        if self.header is not None and self.header.height * self.header.width > MOST_PIXELS:
+            raise DataError(
+                f"The image {name} says it is {self.header.width}x{self.header.height}, which is more than "
+                f"{MOST_PIXELS:,} pixels; it is damaged, or must be made smaller."
+            )
         self.size = self.header.upright if self.header and format in _FORMATS else None
 
     def decode(self, least: tuple[int, int] | None = None) -> np.ndarray:
@@ -167,12 +186,45 @@ def _can_be_reduced(size: int, need: int, part: int) -> bool:
 def read_header(file: IO[bytes]) -> Header | None:
     """Read what a picture file tells of itself; None where Pillow can't tell."""
     try:
-        with Image.open(file) as image:
-            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        with _opened(file) as image:
             width, height, mode = *image.size, image.mode
+            orientation = _exif(image, file, width * height).get(_ORIENTATION_TAG, 1)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return Header(height, width, orientation if orientation in range(1, 9) else 1, mode)
+
+
+def _exif(image: Image.Image, file: IO[bytes], pixels: int) -> Image.Exif:
+    """What EXIF says. Pillow would decode a PNG to see whether there is any behind its pixels."""
+    if image.format == "PNG" and (pixels > MOST_PIXELS or not _notes_at_end(file)):
+        return Image.Image.getexif(image)
+    return image.getexif()
+
+
+def _notes_at_end(file: IO[bytes]) -> bool:
+    """Whether a PNG has EXIF or text, which may hold it, behind its pixels."""
+    before = file.tell()
+    file.seek(8)
+    seen_pixels = found = False
+    while not found and len(head := file.read(8)) == 8:
+        seen_pixels |= head[4:] == b"IDAT"
+        found = seen_pixels and head[4:] in _PNG_NOTES
+        file.seek(int.from_bytes(head[:4], "big") + 4, io.SEEK_CUR)
+    file.seek(before)
+    return found
+
+
+def _opened(file: IO[bytes]) -> Image.Image:
+    """A picture by Pillow, undecoded; where it refuses the size, by the reader of its kind."""
+    try:
+        return Image.open(file)
+    except Image.DecompressionBombError:
+        file.seek(0)
+        factory = Image.OPEN.get((kind_of(file.read(16)) or "").upper())
+        if factory is None:
+            raise
+        file.seek(0)
+        return factory[0](file, "")
 
 
 def refuse_wrong_kind(head: bytes, name: str) -> None:

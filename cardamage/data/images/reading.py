@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
-from ...utils.files import local_path
+from ...utils.files import local_path, open_regular
 from .decoding import EncodedImage, Header, decode_image, read_header, refuse_wrong_kind
 
 __all__ = [
@@ -195,7 +195,7 @@ def embedded_in(content: Any, name: str) -> bytes:
 def _open(name: str) -> io.BufferedReader:
     path = local_path(name)
     try:
-        return open(path, "rb")
+        return open_regular(path)
     except FileNotFoundError:
         raise DataError(f"The image {name} does not exist.") from None
     except IsADirectoryError:

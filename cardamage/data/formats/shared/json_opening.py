@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from ....utils.files import open_regular
+
 __all__ = ["json_opening", "json_files"]
 
 _READ = 1 << 16
@@ -28,7 +30,7 @@ def json_opening(path: str | os.PathLike[str], limit: int = _READ) -> dict[str, 
         list of objects; otherwise no keys. Nothing at all for what can't be read, or is no JSON object.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             data = file.read(limit)
     except (OSError, ValueError):
         return {}

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ....errors import DataError
+from ....utils.files import open_regular
+from ...images.decoding import MOST_PIXELS
 from ...images.reading import image_size
 
 __all__ = ["picture_sizes", "refuse_huge_png"]
 
 _SHOWN = 20
 _PNG = b"\x89PNG\r\n\x1a\n"
-# No camera takes more; a header of a few bytes can claim more than memory holds.
-_MOST_PIXELS = 1 << 28
 _MOST_MASK_PIXELS = 1 << 27
 
 
@@ -48,9 +48,9 @@ def refuse_huge_png(path: Path, what: str = "image") -> None:
     Raises:
         DataError: where it claims more than 2**28 pixels, or 2**27 of a mask, whose regions take more memory.
     """
-    most = _MOST_PIXELS if what == "image" else _MOST_MASK_PIXELS
+    most = MOST_PIXELS if what == "image" else _MOST_MASK_PIXELS
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             head = file.read(24)
     except (OSError, ValueError):
         return

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from ....errors import DataError
-from ....utils.files import local_path
+from ....utils.files import local_path, open_regular
 
 __all__ = ["read_json", "read_text"]
 
@@ -28,12 +27,14 @@ def read_text(path: str | os.PathLike[str], what: str) -> str:
     """
     place = local_path(path)
     try:
-        if os.path.getsize(place) > _MOST_BYTES:
-            raise DataError(
-                f"The {what} {path} is larger than {_MOST_BYTES >> 30} GiB, too large to be read at once; "
-                "divide it into several files."
-            )
-        return Path(place).read_text(encoding="utf-8-sig")
+        with open_regular(place) as file:
+            if os.fstat(file.fileno()).st_size > _MOST_BYTES:
+                raise DataError(
+                    f"The {what} {path} is larger than {_MOST_BYTES >> 30} GiB, too large to be read at "
+                    "once; divide it into several files."
+                )
+            text = file.read().decode("utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
     except FileNotFoundError:
         raise DataError(f"The {what} {path} does not exist.") from None
     except IsADirectoryError:
