@@ -12,7 +12,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -192,7 +192,7 @@ def embedded_in(content: Any, name: str) -> bytes:
         raise DataError(f"The picture embedded in {name} is not base64; save it again in Labelme.") from None
 
 
-def _open(name: str) -> io.BufferedReader:
+def _open(name: str) -> IO[bytes]:
     path = local_path(name)
     try:
         return open_regular(path)
