@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,22 +20,25 @@ __all__ = [
     "crosses_itself",
     "ellipse",
     "flat",
+    "points_of",
     "rectangle",
     "stroke",
+    "without_repeats",
 ]
 
 # Pixels. Farther out, the arithmetic of areas and crossings would lose its digits.
 _FARTHEST = 1e9
 
 
-def as_points(numbers: Sequence[float] | Sequence[Sequence[float]]) -> np.ndarray:
-    """Turn ``x0, y0, x1, ...`` or ``[x, y]`` pairs into points, without repeats of one point in a row.
+def points_of(numbers: Any) -> np.ndarray:
+    """Turn ``x0, y0, x1, ...`` or ``[x, y]`` pairs into points.
 
     Returns:
         float64 of shape (points, 2).
 
     Raises:
         ValueError: for an odd count of numbers, or what are no finite numbers.
+        TypeError: for what are no numbers at all.
     """
     try:
         points = np.asarray(numbers, dtype=np.float64).reshape(-1, 2)
@@ -42,9 +46,19 @@ def as_points(numbers: Sequence[float] | Sequence[Sequence[float]]) -> np.ndarra
         raise ValueError("a coordinate is beyond any image") from None
     if not (np.abs(points) <= _FARTHEST).all():
         raise ValueError("a coordinate is not a finite number, or is beyond any image")
+    return points
+
+
+def as_points(numbers: Sequence[float] | Sequence[Sequence[float]]) -> np.ndarray:
+    """Do as :func:`points_of`, and leave out repeats of one point in a row."""
+    return without_repeats(points_of(numbers))
+
+
+def without_repeats(points: np.ndarray) -> np.ndarray:
+    """Return points (points, 2) of which none is the one before it; this also opens closed outlines."""
     if len(points) < 2:
         return points
-    # Compared with the point after, the last with the first: this also opens closed outlines.
+    # Compared with the point after, the last with the first.
     changed = (points != np.roll(points, -1, axis=0)).any(axis=1)
     return points[changed] if changed.any() else points[:1]
 

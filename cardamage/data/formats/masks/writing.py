@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -20,8 +19,8 @@ from ...images.signs import PICTURE_SUFFIXES
 from ..dataset import AnnotatedDataset, AnnotatedImage, class_id
 from ..losses import tell_box, tell_fields
 from ..registry import WriteOptions, Written
-from ..shared.drawing import name_within_split, parts_inside, split_folder, tell_picture
-from ..shared.pictures import PicturePlacer
+from ..shared.outline_parts import parts_inside
+from ..shared.split_pictures import SplitPictures
 from .layout import class_tokens
 from .pixels import regions
 
@@ -50,8 +49,7 @@ def write(
             copied.
         TrainingError: where the folder can't be written.
     """
-    how = "link" if options.pictures == "keep" else options.pictures
-    placer = PicturePlacer(folder / "images", how, stems=True)
+    pictures = SplitPictures(folder, options.pictures, _FORMAT, PICTURE_SUFFIXES)
     ids = {name: number for number, name in enumerate(dataset.classes)}
     names = [" ".join(name.split()) or f"class {i}" for i, name in enumerate(dataset.classes)]
     tokens = class_tokens(names)
@@ -59,13 +57,8 @@ def write(
     tell_fields(dataset.extra, _FORMAT, dataset.source, losses)
     try:
         for image in dataset.images:
-            split = split_folder(image.split)
-            wanted = name_within_split(image.name, split)
-            placed = placer.place(replace(image, name=wanted), split)
-            expected = f"{split}/{wanted}" if split else wanted
-            tell_picture(placed.name, expected, PICTURE_SUFFIXES, image, losses)
-            tell_fields(image.extra, _FORMAT, image.name, losses)
-            target = folder / "masks" / PurePosixPath(placed.name).with_suffix("")
+            _, placed = pictures.place(image, losses)
+            target = folder / "masks" / placed.with_suffix("")
             objects = [(class_id(raw, ids), rle) for raw, rle in _objects(image, losses)]
             if as_index:
                 _write_index(target, image, objects, losses)

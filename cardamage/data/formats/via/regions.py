@@ -14,6 +14,7 @@ from ...annotations.checks import RawAnnotation, checked_rle
 from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedImage
 from ..losses import tell_box
+from ..shared.outline_parts import usable_parts
 from ..shared.outlining import mask_outlines, simplify
 from ..shared.values import as_id
 from .shapes import polygon_shape, rectangle_shape, remembered_shape
@@ -124,7 +125,7 @@ def _shapes(
         native = remembered_shape(raw.extra.get("via_shape"), raw.polygons)
         if native is not None and len(raw.polygons) > 0:
             return [native]
-        polygons = _usable(raw, losses)
+        polygons = usable_parts(raw, losses)
         inside = [outlines.clip(points, image.width, image.height) for points in polygons]
         tell_box(raw, [points for points in inside if len(points)] or polygons, losses)
         if polygons or raw.bbox is None:
@@ -134,21 +135,3 @@ def _shapes(
         return []
     losses.add("changed", "its box becomes a rectangle, which VIA takes for its outline", raw.place)
     return [rectangle_shape(raw.bbox)]
-
-
-def _usable(raw: RawAnnotation, losses: AnnotationReport) -> list[np.ndarray]:
-    found = []
-    for polygon in raw.polygons or []:
-        try:
-            points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
-        except (TypeError, ValueError, OverflowError):
-            points = np.full((3, 2), np.nan)
-        if not (np.abs(points) <= _FARTHEST).all():
-            losses.add("lost", "a part of its outline is not a list of x, y numbers", raw.place)
-        elif len(points) < 3:
-            losses.add("lost", "a part of its outline has fewer than 3 points", raw.place)
-        else:
-            found.append(points)
-    if not raw.polygons:
-        losses.add("lost", "its outline has no points", raw.place)
-    return found

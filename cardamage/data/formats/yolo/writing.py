@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from ..dataset import AnnotatedDataset, AnnotatedImage, class_id
 from ..losses import tell_box, tell_fields
 from ..registry import WriteOptions, Written
 from ..shared.bridges import joined
-from ..shared.drawing import name_within_split, parts_inside, split_folder, tell_picture
+from ..shared.outline_parts import parts_inside
 from ..shared.outlining import mask_outlines, simplify
-from ..shared.pictures import PicturePlacer
+from ..shared.split_pictures import SplitPictures
 
 __all__ = ["write"]
 
@@ -55,20 +54,15 @@ def write(
             copied.
         TrainingError: where the folder can't be written.
     """
-    how = "link" if options.pictures == "keep" else options.pictures
-    placer = PicturePlacer(folder / "images", how, stems=True)
+    pictures = SplitPictures(folder, options.pictures, "YOLO", _SUFFIXES, rest="train")
     ids = {name: number for number, name in enumerate(dataset.classes)}
     splits: dict[str, None] = {}
     tell_fields(dataset.extra, "YOLO", dataset.source, losses, carried=("roboflow", "license"))
     try:
         for image in dataset.images:
-            split = split_folder(image.split) or "train"
+            split, placed = pictures.place(image, losses)
             splits[split] = None
-            wanted = name_within_split(image.name, split)
-            placed = placer.place(replace(image, name=wanted), split)
-            tell_picture(placed.name, f"{split}/{wanted}", _SUFFIXES, image, losses)
-            tell_fields(image.extra, "YOLO", image.name, losses)
-            labels = (folder / "labels" / placed.name).with_suffix(".txt")
+            labels = folder / "labels" / placed.with_suffix(".txt")
             labels.parent.mkdir(parents=True, exist_ok=True)
             labels.write_text(_rows(image, ids, options.tolerance, losses), encoding="utf-8")
         file = folder / "data.yaml"

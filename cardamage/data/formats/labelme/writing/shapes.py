@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -13,12 +13,12 @@ from ....annotations.checks import RawAnnotation, checked_rle
 from ....annotations.report import AnnotationReport
 from ....annotations.run_lengths import run_lengths
 from ...dataset import AnnotatedImage
+from ...losses import tell_box
+from ...shared.outline_parts import usable_parts
 from .fields import GroupIds, shape_fields
 from .shape_types import Drawn, restored
 
 __all__ = ["shapes_of"]
-
-_FARTHEST = 1e9
 
 
 def shapes_of(image: AnnotatedImage, losses: AnnotationReport) -> list[dict[str, Any]]:
@@ -61,10 +61,10 @@ def _parts(
     if raw.polygons is None:
         box = _box(raw, losses)
         return [] if box is None else [(box, raw.extra)]
-    usable = _usable(raw, losses)
+    usable = usable_parts(raw, losses, fewest=1)
     if not usable:
         return []
-    _tell_box(raw, usable, losses)
+    tell_box(raw, usable, losses)
     found: list[tuple[dict[str, Any], Mapping[str, Any]]] = []
     for polygons, extra in _divided(raw, usable):
         kind = extra.get("shape_type")
@@ -93,31 +93,6 @@ def _divided(
         for end, count, part in zip(ends, counts, parts, strict=True)
         if count
     ]
-
-
-def _usable(raw: RawAnnotation, losses: AnnotationReport) -> list[np.ndarray]:
-    usable = []
-    for polygon in raw.polygons or []:
-        try:
-            points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
-        except (TypeError, ValueError, OverflowError):
-            points = np.full((1, 2), np.nan)
-        if len(points) and (np.abs(points) <= _FARTHEST).all():
-            usable.append(points)
-        else:
-            losses.add("lost", "a part of its outline is not a list of x, y numbers", raw.place)
-    if not raw.polygons:
-        losses.add("lost", "its outline has no points", raw.place)
-    return usable
-
-
-def _tell_box(raw: RawAnnotation, usable: Sequence[np.ndarray], losses: AnnotationReport) -> None:
-    if raw.bbox is None or len(raw.bbox) != 4:
-        return
-    points = np.concatenate(usable)
-    around = np.concatenate([points.min(axis=0), points.max(axis=0)])
-    if not np.abs(around - np.asarray(raw.bbox, dtype=np.float64)).max() <= 1:
-        losses.add("lost", "its box is another than that of its outline", raw.place)
 
 
 def _box(raw: RawAnnotation, losses: AnnotationReport) -> dict[str, Any] | None:
