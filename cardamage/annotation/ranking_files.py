@@ -95,7 +95,7 @@ def write_sheet(path: Path, predictor: Any, ranked: Sequence[Ranked], metadata: 
         new = "first" if photo.novelty is None else f"novelty {photo.novelty:.1f}"
         captions.append(f"{rank}. {seen.photo.name}: uncertainty {seen.uncertainty:.2f}, {new}")
     if pictures:
-        heading = [f"scores of {threshold:g} and more"]
-        page = contact_sheet(pictures, heading, captions, width=_WIDTH, columns=4, title="To label next")
+        title = f"To label next, with what the model finds (scores of {threshold:g} and more)"
+        page = contact_sheet(pictures, [""], captions, width=_WIDTH, columns=4, title=title)
         save_image(path, page)
     return len(shown)

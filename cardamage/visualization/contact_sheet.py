@@ -64,7 +64,7 @@ def contact_sheet(
 
     Args:
         rows: for each image its pictures, uint8 (H, W, 3) RGB, one per heading.
-        headings: of the columns.
+        headings: of the columns; empty ones take no room where all are.
         captions: a line under each row, such as the file's name.
         width: of each picture in px.
         columns: how many rows stand side by side.
@@ -89,8 +89,9 @@ def contact_sheet(
         height = max(cell.shape[0] for cell in band)
         blank = [np.zeros((0, block_width, 3), np.uint8)] * (columns - len(band))
         bands.append(_beside([_pad_to(cell, height) for cell in [*band, *blank]], 3 * gap))
-    head = _beside([_heading_row(headings, width, gap, size)] * columns, 3 * gap)
-    page = np.concatenate([head, *bands])
+    if any(headings):
+        bands.insert(0, _beside([_heading_row(headings, width, gap, size)] * columns, 3 * gap))
+    page = np.concatenate(bands)
     page = cv2.copyMakeBorder(page, gap, 0, gap, gap, cv2.BORDER_CONSTANT, value=_PAPER)
     return page if title is None else np.concatenate([_title(title, page.shape[1], gap, size), page])
 

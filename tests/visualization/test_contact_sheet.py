@@ -33,6 +33,12 @@ def test_headings() -> None:
     assert (page[:20] < 100).any()
 
 
+def test_headings_that_say_nothing_take_no_room() -> None:
+    with_heading, without = (contact_sheet([[_flat(7)]], [text], width=80, columns=2) for text in ("x", ""))
+    assert without.shape[0] < with_heading.shape[0]
+    assert (without[8 : 8 + 60, 8 : 8 + 80] == 7).all()
+
+
 @pytest.mark.parametrize("rows", [[], [[_flat(1)]]])
 def test_refuses(rows: list) -> None:
     with pytest.raises(ValueError, match="at least one row, each of 2 pictures"):
