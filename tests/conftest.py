@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+if TYPE_CHECKING:
+    from tests.support.trained_model import TrainedModel
 
 Answer = Callable[[BaseHTTPRequestHandler, int], None]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -170,6 +173,15 @@ def run_script(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
         return subprocess.CompletedProcess(words, code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    """The config and weights of a tiny Mask R-CNN that was never trained."""
+    # Imported late: most tests need no model.
+    from tests.support.trained_model import write_trained_model
+
+    return write_trained_model(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture

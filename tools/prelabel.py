@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from cardamage.engine.arguments import trained_model_parser
 from cardamage.utils import cli
 from cardamage.utils.files import ensure_writable_dir
 from cardamage.utils.logger import setup_logger
@@ -18,14 +19,11 @@ from cardamage.utils.logger import setup_logger
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0],
-        epilog="Files that were changed since they were written, in Labelme or elsewhere, are left alone. "
-        "Any config key can be set at the end: --opts KEY VALUE ...",
+    parser = trained_model_parser(
+        __doc__.split("\n")[0],
+        "Files that were changed since they were written, in Labelme or elsewhere, are left alone.",
     )
     add = parser.add_argument
-    add("--config-file", required=True, metavar="YAML", help="the config the model was trained with")
-    add("--weights", required=True, metavar="PTH", help="the trained model")
     add("--images", required=True, type=Path, metavar="DIR", help="folder of the photos")
     add(
         "--output", type=Path, metavar="DIR", help="folder for the Labelme files (default: beside each photo)"
@@ -37,7 +35,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--batch-size", type=int, default=4, metavar="N", help="photos at a time (default: 4)")
     add("--device", metavar="NAME", help="cuda or cpu (default: as the config says)")
-    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides")
     return parser.parse_args(argv)
 
 
@@ -50,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parse_args(argv)
     # After the arguments are known to be good: the model takes seconds to import.
-    from cardamage.annotation.model import load_predictor
     from cardamage.annotation.photos import find_photos
     from cardamage.annotation.prelabel import PrelabelSettings, prelabel_files
+    from cardamage.engine.trained_model import load_predictor
 
     settings = PrelabelSettings(
         threshold=args.threshold,
@@ -65,8 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     photos = find_photos(args.images)
     ensure_writable_dir(args.output or args.images, "--output")
     setup_logger()
-    options = [*args.opts, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", str(args.threshold)]
-    predictor = load_predictor(args.config_file, args.weights, args.device, options, masks=True)
+    predictor = load_predictor(
+        args.config_file,
+        args.weights,
+        args.opts,
+        device=args.device,
+        threshold=args.threshold,
+        masks=True,
+    )
     report = prelabel_files(predictor, photos, args.images, settings, predictor.metadata)
     print(report.summary())
     return 0

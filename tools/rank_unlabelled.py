@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from cardamage.engine.arguments import trained_model_parser
 from cardamage.utils import cli
 from cardamage.utils.files import ensure_writable_dir
 from cardamage.utils.logger import setup_logger
@@ -18,14 +19,11 @@ from cardamage.utils.logger import setup_logger
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0],
-        epilog="Photos with a Labelme file that a person has made or changed count as labelled. "
-        "Any config key can be set at the end: --opts KEY VALUE ...",
+    parser = trained_model_parser(
+        __doc__.split("\n")[0],
+        "Photos with a Labelme file that a person has made or changed count as labelled.",
     )
     add = parser.add_argument
-    add("--config-file", required=True, metavar="YAML", help="the config the model was trained with")
-    add("--weights", required=True, metavar="PTH", help="the trained model")
     add("--images", required=True, type=Path, metavar="DIR", help="folder of the photos")
     add("--labelled", type=Path, metavar="DIR", help="a folder of photos labelled already, such as train's")
     add("-o", "--output", required=True, type=Path, metavar="DIR", help="folder for the ranking")
@@ -34,7 +32,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="decides between equal photos (default: 0)")
     add("--threshold", type=float, default=0.5, help="lowest score drawn on the page (default: 0.5)")
     add("--device", metavar="NAME", help="cuda or cpu (default: as the config says)")
-    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides")
     return parser.parse_args(argv)
 
 
@@ -47,17 +44,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parse_args(argv)
     # After the arguments are known to be good: the model takes seconds to import.
-    from cardamage.annotation.model import load_predictor
     from cardamage.annotation.photos import find_photos
     from cardamage.annotation.rank import rank_photos
     from cardamage.annotation.ranking import RankingSettings
+    from cardamage.engine.trained_model import load_predictor
 
     settings = RankingSettings(args.by, args.count, args.seed)
     photos = find_photos(args.images)
     others = find_photos(args.labelled) if args.labelled is not None else []
     ensure_writable_dir(args.output, "--output")
     setup_logger()
-    predictor = load_predictor(args.config_file, args.weights, args.device, args.opts)
+    # The ranking compares two views of its own: merged ones would always agree.
+    options = [*args.opts, "TEST.AUG.ENABLED", "False"]
+    predictor = load_predictor(args.config_file, args.weights, options, device=args.device)
     report = rank_photos(predictor, photos, others, args.output, settings, args.threshold)
     print(report.summary())
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,9 @@ from cardamage.data.images.reading import read_image
 from cardamage.data.images.signs import PICTURE_SUFFIXES
 from cardamage.engine.prediction_inputs import find_inputs
 from cardamage.errors import DataError
+from cardamage.utils.counting import counted
 
-__all__ = ["find_photos", "labelme_file_of", "read_photos"]
+__all__ = ["find_photos", "labelme_file_of", "left_out", "read_photos"]
 
 
 def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
@@ -57,3 +58,11 @@ def read_photos(photos: Iterable[Path], failed: dict[str, str]) -> Iterator[tupl
             failed[str(photo)] = str(error)
         else:
             yield photo, image
+
+
+def left_out(failed: Mapping[str, str]) -> list[str]:
+    """Return the lines that tell of photos that were left out: how many, and the sentence for each."""
+    if not failed:
+        return []
+    were = "was" if len(failed) == 1 else "were"
+    return [f"{counted(len(failed), 'photo')} {were} left out:", *(f"  {why}" for why in failed.values())]

@@ -14,12 +14,14 @@ from tqdm import tqdm
 
 from cardamage.data.formats.labelme.marks import State, marked, state_of
 from cardamage.data.formats.labelme.writing import labelme_text
+from cardamage.engine.arguments import check_prediction_limits
 from cardamage.engine.prediction_records import Predictor, batched, describe_instances, keep_above
 from cardamage.errors import ConfigValueError, TrainingError
+from cardamage.utils.counting import counted
 from cardamage.utils.files import atomic_write, describe_write_error
 
 from .labelme_content import detected_content
-from .photos import labelme_file_of, read_photos
+from .photos import labelme_file_of, left_out, read_photos
 from .polygons import Fit, trace
 
 __all__ = ["PrelabelReport", "PrelabelSettings", "prelabel_files"]
@@ -51,14 +53,11 @@ class PrelabelSettings:
         Raises:
             ConfigValueError: one is out of its range.
         """
-        if not 0 <= self.threshold <= 1:
-            raise ConfigValueError(f"--threshold is a score from 0 to 1, not {self.threshold:g}.")
+        check_prediction_limits(self.threshold, self.batch_size)
         if not 0 <= self.tolerance <= 1000:
             raise ConfigValueError(f"--tolerance is a distance of 0 to 1000 pixels, not {self.tolerance:g}.")
         if self.speck < 0:
             raise ConfigValueError(f"--speck is a number of pixels, 0 or more, not {self.speck}.")
-        if self.batch_size < 1:
-            raise ConfigValueError(f"--batch-size must be 1 or more, not {self.batch_size}.")
 
 
 @dataclass
@@ -81,10 +80,11 @@ class PrelabelReport:
 
     def summary(self) -> str:
         """Return the report as lines of text."""
+        files, objects = counted(len(self.written), "Labelme file"), counted(len(self.fits), "object")
         lines = [
-            f"Written: {len(self.written)} Labelme files with {len(self.fits)} objects.",
+            f"Written: {files} with {objects}.",
             f"Left alone: {len(self.left_alone)} that a person or another program has changed.",
-            f"Empty: {len(self.empty)} photos in which nothing was found; they have no file.",
+            f"Empty: {counted(len(self.empty), 'photo')} in which nothing was found, without a file.",
         ]
         if self.fits:
             ious = np.array([fit.iou for fit in self.fits])
@@ -93,10 +93,7 @@ class PrelabelReport:
                 f"Outlines against masks: IoU {np.median(ious):.3f} (median), {ious.min():.3f} (lowest); "
                 f"distance {np.median(distances):.2f} px (median), {distances.max():.2f} px (largest)."
             )
-        if self.failed:
-            lines.append(f"{len(self.failed)} photos were left out:")
-            lines += [f"  {sentence}" for sentence in self.failed.values()]
-        return "\n".join(lines)
+        return "\n".join([*lines, *left_out(self.failed)])
 
 
 def prelabel_files(

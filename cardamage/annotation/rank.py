@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from cardamage.data.formats.labelme.marks import State, state_of
-from cardamage.errors import ConfigValueError, DataError
+from cardamage.engine.arguments import check_prediction_limits
+from cardamage.errors import DataError
 
 from .observing import observe
-from .photos import labelme_file_of
+from .photos import labelme_file_of, left_out
 from .ranking import Ranked, RankingSettings, order_photos
 from .ranking_files import write_ranking, write_sheet
 
@@ -45,10 +46,7 @@ class RankingReport:
             f"{self.output / 'contact_sheet.png'}.",
             f"All photos with their figures: {self.output / 'ranking.csv'}, ranking.json.",
         ]
-        if self.failed:
-            lines.append(f"{len(self.failed)} photos were left out:")
-            lines += [f"  {sentence}" for sentence in self.failed.values()]
-        return "\n".join(lines)
+        return "\n".join([*lines, *left_out(self.failed)])
 
 
 def rank_photos(
@@ -73,8 +71,7 @@ def rank_photos(
         ConfigValueError: the threshold is out of its range.
         DataError: all photos are labelled, or none can be read.
     """
-    if not 0 <= threshold <= 1:
-        raise ConfigValueError(f"--threshold is a score from 0 to 1, not {threshold:g}.")
+    check_prediction_limits(threshold)
     known = {photo.resolve(): photo for photo in labelled}
     candidates = []
     for photo in photos:

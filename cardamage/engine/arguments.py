@@ -1,4 +1,4 @@
-"""The flags of training commands; imports nothing heavy, so that ``--help`` is quick."""
+"""The flags of commands that train a model or use one; imports nothing heavy, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import os
 import sys
 
-__all__ = ["default_argument_parser"]
+from cardamage.errors import ConfigValueError
+
+__all__ = ["check_prediction_limits", "default_argument_parser", "trained_model_parser"]
 
 _EPILOG = """
 examples:
@@ -55,6 +57,36 @@ def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParse
         help="config keys and their values, last on the line",
     )
     return parser
+
+
+def trained_model_parser(description: str, about: str = "") -> argparse.ArgumentParser:
+    """Return a parser with the flags of commands that use a trained model.
+
+    Args:
+        description: what the command does.
+        about: further sentences below the flags.
+    """
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=f"{about} Any config key can be set at the end: --opts KEY VALUE ...".strip(),
+    )
+    add = parser.add_argument
+    add("--config-file", required=True, metavar="YAML", help="the config the model was trained with")
+    add("--weights", required=True, metavar="PTH", help="the trained model")
+    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides")
+    return parser
+
+
+def check_prediction_limits(threshold: float, batch_size: int = 1) -> None:
+    """Make sure that a lowest score and a number of photos can be.
+
+    Raises:
+        ConfigValueError: otherwise.
+    """
+    if not 0 <= threshold <= 1:
+        raise ConfigValueError(f"--threshold is a score from 0 to 1, not {threshold:g}.")
+    if batch_size < 1:
+        raise ConfigValueError(f"--batch-size must be 1 or more, not {batch_size}.")
 
 
 def _port_of_user() -> int:

@@ -122,7 +122,7 @@ def test_a_photo_with_nothing_in_it_has_no_file(finder: Any, tmp_path: Path) -> 
     report = run(finder, tmp_path, threshold=0.7)
     assert report.empty == [tmp_path / "a.png"]
     assert not (tmp_path / "a.json").exists()
-    assert "Empty: 1 photos" in report.summary()
+    assert "Empty: 1 photo in" in report.summary()
 
 
 def test_output_folder_keeps_the_places_below_it(finder: Any, tmp_path: Path) -> None:

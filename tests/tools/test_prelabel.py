@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cardamage.data.formats.labelme import load_labelme
+from cardamage.utils.counting import counted
 
 TOOL = Path(__file__).parents[2] / "tools" / "prelabel.py"
 
@@ -35,9 +36,10 @@ def test_photos_get_files_and_a_second_run_leaves_the_changed_one(
             assert 0.1 <= float(shape["description"].split()[0]) <= 1
         groups = [shape["group_id"] for shape in content["shapes"]]
         objects += groups.count(None) + len(set(groups) - {None})
-    assert f"Written: {len(written)} Labelme files with {objects} objects." in done.stdout
-    assert f"Empty: {3 - len(written)} photos" in done.stdout
-    assert "1 photos were left out:" in done.stdout
+    files, found = counted(len(written), "Labelme file"), counted(objects, "object")
+    assert f"Written: {files} with {found}." in done.stdout
+    assert f"Empty: {counted(3 - len(written), 'photo')} in" in done.stdout
+    assert "1 photo was left out:" in done.stdout
     dicts, _ = load_labelme(tmp_path)
     assert sum(len(record["annotations"]) for record in dicts) == objects
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from cardamage.annotation.model import load_predictor
 from cardamage.annotation.observing import observe
+from cardamage.engine.trained_model import load_predictor
 from cardamage.structures import Boxes, pairwise_iou
 
 TOOL = Path(__file__).parents[2] / "tools" / "rank_unlabelled.py"
@@ -36,7 +36,7 @@ def test_a_folder_with_everything_in_it(
     done = run_script(*command, "-o", tmp_path / "out", "--count", 3)
     assert done.returncode == 0, done.stderr
     assert "Chose 3 of 5 unlabelled photos, beside 2 labelled ones." in done.stdout
-    assert "1 photos were left out:" in done.stdout
+    assert "1 photo was left out:" in done.stdout
     rows = table(tmp_path / "out")
     assert sorted(row["file"] for row in rows) == sorted(map(str, photos))
     assert [row["chosen"] for row in rows] == ["True"] * 3 + ["False"] * 2

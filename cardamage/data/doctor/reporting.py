@@ -11,6 +11,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from ...utils.counting import counted
 from .model import Hit, Subject
 from .registry import SEVERITIES, Finding
 from .tables import overview, split_order
@@ -97,14 +98,9 @@ def _head(subject: Subject, facts: dict[str, Any]) -> str:
     kinds = "/".join(facts["formats"]) or "no annotations"
     where = ", ".join(subject.sources)
     return (
-        f"{where}: {kinds}, {_count(sum(images.values()), 'image')}{named}, "
-        f"{_count(facts['objects'], 'object')}, {_count(len(facts['classes']), 'class')}"
+        f"{where}: {kinds}, {counted(sum(images.values()), 'image')}{named}, "
+        f"{counted(facts['objects'], 'object')}, {counted(len(facts['classes']), 'class')}"
     )
-
-
-def _count(number: int, what: str) -> str:
-    plural = f"{what}es" if what.endswith("s") else f"{what}s"
-    return f"{number:,} {what if number == 1 else plural}"
 
 
 def _lines(finding: Finding, root: str, shown: int, columns: int) -> list[str]:
