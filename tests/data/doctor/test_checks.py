@@ -367,6 +367,19 @@ def test_via_files(tmp_path: Path, codes: Codes) -> None:
     assert at["D220"] == [3]
 
 
+def test_names_of_pictures_are_no_splits(tmp_path: Path) -> None:
+    for name in ("train1", "test1", "sub/val1"):
+        file = tmp_path / "photos" / f"{name}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 40)).save(file)
+        shape = {"label": "dent", "points": [[10, 10], [20, 10], [20, 20]], "shape_type": "polygon"}
+        content = {"shapes": [shape], "imagePath": file.name, "imageData": None}
+        file.with_suffix(".json").write_text(json.dumps(content))
+    assert {picture.split for picture in read_sources([tmp_path / "photos"]).pictures} == {""}
+    (tmp_path / "photos/sub").rename(tmp_path / "photos/testset")
+    assert [picture.split for picture in read_sources([tmp_path / "photos"]).pictures].count("test") == 1
+
+
 def test_a_split_without_labels_is_one_of_several(coco_set: Any, codes: Codes) -> None:
     coco_set.save()
     (coco_set.folder / "test").mkdir()

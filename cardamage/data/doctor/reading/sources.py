@@ -159,7 +159,12 @@ def _name_splits(parts: list[Part], source: Path) -> None:
         part.split = part.split or _split_below(part.source, source)
         for picture in part.pictures:
             path = picture.source or picture.file
-            picture.split = picture.split or part.split or _split_below(path, source)
+            picture.split = picture.split or part.split or _split_of_picture(path, source)
+
+
+def _split_of_picture(path: str, source: Path) -> str:
+    # A picture's own name says nothing: test12.jpg may lie in any split, or in none.
+    return _split_below(os.path.join(os.path.dirname(path), "_"), source)
 
 
 def _split_below(path: str, source: Path) -> str:
@@ -183,7 +188,7 @@ def _loose(subject: Subject) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder in (Path(source) for source in subject.sources if os.path.isdir(source)):
         paths = [str(path) for path in image_files(folder) if os.path.abspath(path) not in known]
-        found.update({path: _split_below(path, folder) for path in paths})
+        found.update({path: _split_of_picture(path, folder) for path in paths})
     return found
 
 
