@@ -68,10 +68,12 @@ class Written:
         files: the annotation files that stand for the whole, such as COCO's JSON or YOLO's ``data.yaml``;
             of formats of many files their folder.
         dataset: how to name it in ``DATASETS.TRAIN``, for each split.
+        notes: sentences on what other programs make of it.
     """
 
     files: list[Path] = field(default_factory=list)
     dataset: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def recognize(source: str | os.PathLike[str]) -> str:

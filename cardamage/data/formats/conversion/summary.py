@@ -42,6 +42,7 @@ def described(done: Conversion, log: Path) -> str:
     for part, name in sorted(done.written.dataset.items(), key=lambda item: part_rank(item[0])):
         key = "DATASETS.TRAIN" if part in ("", "all") or part.startswith("train") else "DATASETS.TEST"
         lines.append(f"{part or 'all'}: {key} \"('{name}',)\"")
+    lines += done.written.notes
     if not done.written.dataset:
         lines.append("Mask pictures have no name as a dataset; convert them to coco to train on them.")
     return "\n".join(lines).encode("utf-8", ESCAPED).decode()

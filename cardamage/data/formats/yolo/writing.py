@@ -31,6 +31,9 @@ __all__ = ["write"]
 _SHARES = 1e10
 # What Ultralytics reads of what is read here.
 _SUFFIXES = PICTURE_SUFFIXES - {".jpe", ".jfif", ".dib", ".gif"}
+_PART_NOTE = (
+    "There is no {}, and Ultralytics trains on a data.yaml with train and val only; --split makes them."
+)
 
 
 def write(
@@ -70,7 +73,9 @@ def write(
             stream.write(_description(dataset, list(splits)))
     except OSError as error:
         raise TrainingError(describe_write_error(folder, error, "the output folder")) from error
-    return Written([file], {split: f"yolo:{file}#{split}" for split in splits})
+    missing = [split for split in ("train", "val") if split not in splits]
+    notes = [_PART_NOTE.format(" and no ".join(missing))] if missing else []
+    return Written([file], {split: f"yolo:{file}#{split}" for split in splits}, notes)
 
 
 def _description(dataset: AnnotatedDataset, splits: Sequence[str]) -> str:

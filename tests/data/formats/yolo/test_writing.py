@@ -102,6 +102,16 @@ def test_masks_with_holes_come_back_exactly(
     assert sentences(losses) == []
 
 
+@pytest.mark.parametrize(
+    ("splits", "said"), [(["train", "valid"], None), ([""], "no val,"), (["test"], "no train and no val,")]
+)
+def test_parts_that_ultralytics_asks_for(tmp_path: Path, splits: list[str], said: str | None) -> None:
+    images = [image for split in splits for image in dataset_of(tmp_path / split, split=split).images]
+    dataset = AnnotatedDataset("x", "coco", ["dent", "scratch"], images)
+    notes = write_annotations(dataset, tmp_path / "yolo", "yolo", WriteOptions(), AnnotationReport("x")).notes
+    assert [said in note for note in notes] == ([True] if said else [])
+
+
 def test_the_files_by_hand(tmp_path: Path) -> None:
     left, right = [[6, 4], [12, 4], [12, 8]], [[15, 4], [18, 4], [18, 8], [15, 8]]
     raws = [
