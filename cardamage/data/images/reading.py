@@ -18,6 +18,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...utils.files import local_path, open_regular
+from ...utils.read_errors import read_errors
 from .decoding import EncodedImage, Header, decode_image, read_header, refuse_wrong_kind
 
 __all__ = [
@@ -193,14 +194,5 @@ def embedded_in(content: Any, name: str) -> bytes:
 
 
 def _open(name: str) -> IO[bytes]:
-    path = local_path(name)
-    try:
-        return open_regular(path)
-    except FileNotFoundError:
-        raise DataError(f"The image {name} does not exist.") from None
-    except IsADirectoryError:
-        raise DataError(f"The image {name} is a folder.") from None
-    except OSError as error:
-        raise DataError(f"The image {name} can't be read: {error.strerror}.") from None
-    except ValueError:
-        raise DataError(f"The image name {name!r} can't be a file's.") from None
+    with read_errors("image", name):
+        return open_regular(local_path(name))

@@ -135,7 +135,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_folder(tmp_path: Path) -> None:
-    assert sentence_of(tmp_path) == f"The image {tmp_path} is a folder."
+    assert sentence_of(tmp_path) == f"The image {tmp_path} is a folder; name the file in it."
 
 
 @pytest.mark.parametrize(

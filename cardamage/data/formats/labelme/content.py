@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....errors import DataError
+from ....utils.read_errors import read_errors
 from ...images.signs import LFS_SIGN, kind_of
 
 __all__ = ["LabelmeJson", "parse_labelme", "read_file", "read_labelme_json"]
@@ -79,7 +80,7 @@ def read_file(path: str) -> bytes:
     Raises:
         DataError: for what is missing, a folder, a device, or too large.
     """
-    try:
+    with read_errors("Labelme file", path):
         handle = os.open(path, _FLAGS)
         try:
             state = os.fstat(handle)
@@ -95,12 +96,6 @@ def read_file(path: str) -> bytes:
             return data
         finally:
             os.close(handle)
-    except FileNotFoundError:
-        raise DataError(f"The Labelme file {path} does not exist.") from None
-    except IsADirectoryError:
-        raise DataError(f"The Labelme file {path} is a folder; name the file in it.") from None
-    except OSError as error:
-        raise DataError(f"The Labelme file {path} can't be read: {error.strerror}.") from None
 
 
 def parse_labelme(data: bytes, path: str) -> LabelmeJson | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ....errors import DataError
 from ....utils.files import local_path, open_regular
+from ....utils.read_errors import read_errors
 
 __all__ = ["read_json", "read_text"]
 
@@ -15,38 +16,30 @@ __all__ = ["read_json", "read_text"]
 _MOST_BYTES = 2 << 30
 
 
-def read_text(path: str | os.PathLike[str], what: str) -> str:
+def read_text(path: str | os.PathLike[str], what: str, most: int | None = None) -> str:
     """Read a UTF-8 file, with or without a byte order mark.
 
     Args:
         path: the file, or its address (``https://...``).
         what: what it is, for messages, such as ``"COCO file"``.
+        most: bytes that such a file may have.
 
     Raises:
         DataError: for a file that is missing, a folder, too large to be read, or no UTF-8 text.
     """
     place = local_path(path)
-    try:
-        with open_regular(place) as file:
-            if os.fstat(file.fileno()).st_size > _MOST_BYTES:
-                raise DataError(
-                    f"The {what} {path} is larger than {_MOST_BYTES >> 30} GiB, too large to be read at "
-                    "once; divide it into several files."
-                )
-            text = file.read().decode("utf-8-sig")
-        return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-    except FileNotFoundError:
-        raise DataError(f"The {what} {path} does not exist.") from None
-    except IsADirectoryError:
-        raise DataError(f"The {what} {path} is a folder; name the file in it.") from None
-    except UnicodeDecodeError:
-        raise DataError(f"The {what} {path} is not UTF-8 text; save it as UTF-8.") from None
-    except OSError as error:
-        raise DataError(f"The {what} {path} can't be read: {error.strerror}.") from None
-    except ValueError as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"The {what} {str(path)!r} can't be a file's name.") from None
+    with read_errors(what, path), open_regular(place) as file:
+        size = os.fstat(file.fileno()).st_size
+        if most is not None and size > most:
+            limit = f"{most >> 20} MB" if most >> 20 else f"{most >> 10} kB"
+            raise DataError(f"The {what} {path} is larger than {limit}, which none is; is it another file?")
+        if size > _MOST_BYTES:
+            raise DataError(
+                f"The {what} {path} is larger than {_MOST_BYTES >> 30} GiB, too large to be read at once; "
+                "divide it into several files."
+            )
+        text = file.read().decode("utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def read_json(path: str | os.PathLike[str], what: str) -> Any:
