@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +93,7 @@ def instance_classes(layout: MaskLayout, classes: Sequence[str] | None) -> tuple
 
 
 def _text(file: Path) -> str:
-    if os.path.getsize(file) > _LONGEST:
-        raise DataError(f"The file of class names {file} is larger than {_LONGEST >> 20} MB.")
-    return read_text(file, "file of class names")
+    return read_text(file, "file of class names", _LONGEST)
 
 
 def _lines(file: Path) -> list[str]:

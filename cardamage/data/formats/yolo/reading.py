@@ -16,7 +16,8 @@ from ..shared.bridges import parted
 from ..shared.picture_sizes import picture_sizes
 from ..shared.spooling import spooled
 from ..shared.text_files import read_text
-from .layout import YoloLayout, label_file
+from .layout import YoloLayout
+from .places import label_file
 
 __all__ = ["read_yolo", "read_yolo_split"]
 
@@ -116,12 +117,8 @@ def _tell_orphans(images: Sequence[Path], report: AnnotationReport) -> None:
 def _annotations(path: Path, size: tuple[int, int], names: Sequence[str]) -> Iterator[RawAnnotation]:
     if not path.is_file():
         return
-    if path.stat().st_size > _LONGEST_LABELS:
-        raise DataError(
-            f"The label file {path} is larger than {_LONGEST_LABELS >> 20} MB; is it another file?"
-        )
     scale = np.array([size[1], size[0]], dtype=np.float64)
-    for line, text in enumerate(read_text(path, "label file").splitlines(), start=1):
+    for line, text in enumerate(read_text(path, "label file", _LONGEST_LABELS).splitlines(), start=1):
         if text.strip():
             yield _annotation(text, f"{path}, line {line}", scale, names)
 
