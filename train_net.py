@@ -31,14 +31,36 @@ def setup(args: argparse.Namespace) -> Any:
 def make_trainer_class() -> Any:
     """Return the trainer, with its datasets' evaluation; importing its parts takes seconds."""
     from cardamage.config import CfgNode
-    from cardamage.engine import DefaultTrainer
+    from cardamage.engine import DefaultTrainer, HookBase, hooks
+    from cardamage.engine.testing import evaluate_with_tta
     from cardamage.evaluation import DatasetEvaluator, evaluator_of
 
     class Trainer(DefaultTrainer):
         @classmethod
-        def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-            output_dir = os.path.join(cfg.OUTPUT_DIR, "inference")
-            return evaluator_of(dataset_name, output_dir)
+        def build_evaluator(
+            cls, cfg: CfgNode, dataset_name: str, folder: str = "inference"
+        ) -> DatasetEvaluator:
+            return evaluator_of(dataset_name, os.path.join(cfg.OUTPUT_DIR, folder))
+
+        @classmethod
+        def test_with_TTA(cls, cfg: CfgNode, model: Any) -> dict[str, Any]:  # noqa: N802 (Detectron2's name)
+            names = cfg.DATASETS.TEST
+            evaluators = [cls.build_evaluator(cfg, name, "inference_TTA") for name in names]
+            return evaluate_with_tta(cls, cfg, model, evaluators)
+
+        def build_hooks(self) -> list[HookBase | None]:
+            result = super().build_hooks()
+            if self.cfg.TEST.AUG.ENABLED and self.cfg.DATASETS.TEST:
+                # Behind the plain evaluation and before the writers.
+                place = next(i for i, hook in enumerate(result) if isinstance(hook, hooks.EvalHook))
+                result.insert(place + 1, hooks.EvalHook(0, self._evaluate_with_tta))
+            return result
+
+        def _evaluate_with_tta(self) -> dict[str, Any]:
+            with self.averaged_weights():
+                results = self.test_with_TTA(self.cfg, self.model)
+            self._last_eval_results = {**self._last_eval_results, **results}
+            return results
 
     return Trainer
 
@@ -55,6 +77,8 @@ def evaluate(trainer: Any, cfg: Any, resume: bool) -> dict[str, Any]:
     checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR, thing_classes=classes)
     checkpointer.load(weights, strict=True)
     results: dict[str, Any] = trainer.test(cfg, model)
+    if cfg.TEST.AUG.ENABLED:
+        results.update(trainer.test_with_TTA(cfg, model))
     if comm.is_main_process():
         verify_results(cfg, results)
     return results

@@ -27,7 +27,6 @@ _LAZY = "LazyConfig"
 _BACKBONES = "backbone but ResNet and its pyramids"
 _MMDET = "wrapper of MMDetection"
 _ONE_STAGE = "one-stage detectors"
-_TTA = "test-time augmentation"
 _VOC = "Pascal VOC"
 
 # Module below cardamage -> subject -> names; "*" stands for any name, in modules that are absent as a whole.
@@ -80,7 +79,6 @@ ABSENT: dict[str, dict[str, tuple[str, ...]]] = {
         _MMDET: ("MMDetBackbone", "MMDetDetector"),
         _PANOPTIC: ("PanopticFPN", "SemanticSegmentor", "build_sem_seg_head"),
         _ONE_STAGE: ("FCOS", "RetinaNet"),
-        _TTA: ("DatasetMapperTTA", "GeneralizedRCNNWithTTA"),
     },
     "modeling.anchor_generator": {_ROTATED: ("RotatedAnchorGenerator",)},
     "modeling.backbone": {
@@ -125,7 +123,6 @@ ABSENT: dict[str, dict[str, tuple[str, ...]]] = {
         _KEYPOINTS: ("build_keypoint_head", "select_proposals_with_visible_keypoints")
     },
     "modeling.roi_heads.rotated_fast_rcnn": {_ROTATED: ("*",)},
-    "modeling.test_time_augmentation": {_TTA: ("*",)},
     "projects.deeplab": {"DeepLab": ("*",)},
     "projects.panoptic_deeplab": {"Panoptic-DeepLab": ("*",)},
     "projects.point_rend": {"PointRend": ("*",)},

@@ -6,6 +6,7 @@ import logging
 import os
 import weakref
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -294,12 +295,13 @@ class DefaultTrainer(TrainerBase):
         return hooks.PreciseBN(cfg.TEST.EVAL_PERIOD, self.model, loader, cfg.TEST.PRECISE_BN.NUM_ITER)
 
     def _evaluate(self) -> dict[str, Any]:
-        if self.ema is None:
+        with self.averaged_weights():
             self._last_eval_results = self.test(self.cfg, self.model)
-        else:
-            with self.ema.applied():
-                self._last_eval_results = self.test(self.cfg, self.model)
         return self._last_eval_results
+
+    def averaged_weights(self) -> AbstractContextManager[Any]:
+        """Return a context in which the model has the averaged weights, where ``SOLVER.EMA`` is on."""
+        return nullcontext() if self.ema is None else self.ema.applied()
 
     def build_writers(self) -> list[EventWriter]:
         """Return the writers of process 0."""

@@ -17,11 +17,12 @@ from cardamage.checkpoint import (
 )
 from cardamage.config import CfgNode
 from cardamage.data import transforms as T  # noqa: N812 (Detectron2's name for it)
+from cardamage.data.annotations.sides import indices_at_test
 from cardamage.data.images.picture_input import PictureInput, image_to_tensor
 from cardamage.engine.scope import check_model_scope
 from cardamage.engine.setup import resolve_device
 from cardamage.errors import ConfigValueError, DataError
-from cardamage.modeling import build_model
+from cardamage.modeling import GeneralizedRCNNWithTTA, build_model
 from cardamage.modeling.fusion import prepare_for_inference
 
 __all__ = ["DefaultPredictor"]
@@ -31,7 +32,8 @@ class DefaultPredictor:
     """A model with its weights, from pictures to predictions.
 
     Pictures are resized as in evaluation, and the model runs as ``TEST.PRECISION`` and ``TEST.FUSE`` say. The
-    number of classes follows from the weights unless the config sets it.
+    number of classes follows from the weights unless the config sets it. With ``TEST.AUG.ENABLED`` every
+    picture is looked at in several views, made of the picture as it is.
 
     Attributes:
         cfg: the config in use.
@@ -66,8 +68,8 @@ class DefaultPredictor:
             DetectionCheckpointer(self.model).load(self.cfg.MODEL.WEIGHTS, strict=True)
         shortest = self.cfg.INPUT.MIN_SIZE_TEST
         self.aug = T.ResizeShortestEdge([shortest, shortest], self.cfg.INPUT.MAX_SIZE_TEST)
-        # A precision that can't be is to be known now. What is used later may be another model.
-        prepare_for_inference(self.model, self.cfg)
+        # What can't be is to be known now. What is used later may be another model.
+        prepare_for_inference(self._augmented(self.model), self.cfg)
 
     @overload
     def __call__(self, original_image: np.ndarray) -> dict[str, Any]: ...
@@ -107,8 +109,15 @@ class DefaultPredictor:
         """What pictures are given to: :attr:`model`, whatever it is now, prepared for inference."""
         known: tuple[Any, Any] = self.__dict__.get("_fast", (None, None))
         if known[0] is not self.model:
-            known = self._fast = (self.model, prepare_for_inference(self.model, self.cfg))
+            known = self._fast = (self.model, prepare_for_inference(self._augmented(self.model), self.cfg))
         return known[1]
+
+    def _augmented(self, model: Any) -> Any:
+        """Return a model that looks at several views, if the config asks for it and this one doesn't."""
+        if not self.cfg.TEST.AUG.ENABLED or isinstance(model, GeneralizedRCNNWithTTA):
+            return model
+        indices = indices_at_test(self.cfg, self.metadata)
+        return GeneralizedRCNNWithTTA(self.cfg, model, class_flip_indices=indices)
 
     def preprocess(self, image: np.ndarray) -> dict[str, Any]:
         """Turn a picture into the model's input, as the test loader does.
@@ -128,7 +137,8 @@ class DefaultPredictor:
         if self.input_format == "RGB":
             image = image[:, :, ::-1]
         picture = PictureInput(np.ascontiguousarray(image), native_resize=self.cfg.INPUT.RESIZE == "native")
-        self.aug(picture)
+        if not self.cfg.TEST.AUG.ENABLED or self.cfg.INPUT.RESIZE == "exact":
+            self.aug(picture)
         return {"image": image_to_tensor(picture.image), "height": height, "width": width}
 
 

@@ -47,11 +47,6 @@ def check_scope(cfg: CfgNode) -> None:
         ConfigError: says what it is and what to do instead.
     """
     check_model_scope(cfg)
-    if cfg.TEST.AUG.ENABLED:
-        raise ConfigValueError(
-            "TEST.AUG.ENABLED is True, but cardamage has no test-time augmentation: set it False, or "
-            "evaluate with Detectron2's own train_net.py."
-        )
     if len(cfg.TEST.KEYPOINT_OKS_SIGMAS):
         raise ConfigValueError(
             f"TEST.KEYPOINT_OKS_SIGMAS is set, but cardamage has no keypoints: leave it empty, or {INSTEAD}"
@@ -67,10 +62,28 @@ def check_model_scope(cfg: CfgNode) -> None:
     _check_part("MODEL.META_ARCHITECTURE", architecture, META_ARCH_REGISTRY, ARCHITECTURES)
     if cfg.MODEL.KEYPOINT_ON:
         raise ConfigValueError(f"MODEL.KEYPOINT_ON is True, but cardamage has no keypoints: {INSTEAD}")
+    if cfg.TEST.AUG.ENABLED:
+        _check_augmentation(cfg)
     # A script's own architecture reads the other keys as it likes.
     if architecture in ("GeneralizedRCNN", "ProposalNetwork"):
         for key, name, registry in _parts(cfg):
             _check_part(key, name, registry, PARTS)
+
+
+def _check_augmentation(cfg: CfgNode) -> None:
+    """Refuse test-time augmentation of what has no detections of its own to merge."""
+    model = cfg.MODEL
+    if model.META_ARCHITECTURE == "ProposalNetwork":
+        raise ConfigValueError(
+            "TEST.AUG.ENABLED is True, but a ProposalNetwork finds proposals and no objects, which alone can "
+            "be merged: set it False."
+        )
+    if model.LOAD_PROPOSALS or model.PROPOSAL_GENERATOR.NAME == "PrecomputedProposals":
+        raise ConfigValueError(
+            "TEST.AUG.ENABLED is True, but the proposals of a file fit one view of a photo only: set it "
+            "False, or let the model make its own (MODEL.LOAD_PROPOSALS False, "
+            "MODEL.PROPOSAL_GENERATOR.NAME RPN)."
+        )
 
 
 def _parts(cfg: CfgNode) -> Iterator[tuple[str, str, Registry | None]]:

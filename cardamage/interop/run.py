@@ -88,6 +88,11 @@ def main(args: argparse.Namespace) -> Results | None:
     cfg.merge_from_list(args.opts)
     if not cfg.OUTPUT_DIR:
         raise ConfigValueError("OUTPUT_DIR is empty, but Detectron2 writes files: set it to a folder.")
+    if cfg.TEST.AUG.ENABLED:
+        raise ConfigValueError(
+            "TEST.AUG.ENABLED is True, but --backend detectron2 evaluates without test-time augmentation: "
+            "set it False, and evaluate the weights with it by --eval-only without --backend."
+        )
     default_setup(cfg, args)
     adopt_upstream([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
     with _in_sentences():

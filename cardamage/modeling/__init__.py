@@ -39,6 +39,7 @@ from .roi_heads import (
     build_mask_head,
     build_roi_heads,
 )
+from .test_time_augmentation import DatasetMapperTTA, GeneralizedRCNNWithTTA
 
 __all__ = [
     "ROI_KEYPOINT_HEAD_REGISTRY",
@@ -55,8 +56,10 @@ __all__ = [
     "Backbone",
     "BaseMaskRCNNHead",
     "CascadeROIHeads",
+    "DatasetMapperTTA",
     "FastRCNNOutputLayers",
     "GeneralizedRCNN",
+    "GeneralizedRCNNWithTTA",
     "ProposalNetwork",
     "ROIHeads",
     "Res5ROIHeads",

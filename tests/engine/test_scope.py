@@ -85,13 +85,26 @@ def test_flags() -> None:
     assert sentence(cfg_with("MODEL.KEYPOINT_ON", True)) == (
         f"MODEL.KEYPOINT_ON is True, but cardamage has no keypoints: {INSTEAD}"
     )
-    assert sentence(cfg_with("TEST.AUG.ENABLED", True)) == (
-        "TEST.AUG.ENABLED is True, but cardamage has no test-time augmentation: set it False, or "
-        "evaluate with Detectron2's own train_net.py."
-    )
     assert sentence(cfg_with("TEST.KEYPOINT_OKS_SIGMAS", [0.1])) == (
         f"TEST.KEYPOINT_OKS_SIGMAS is set, but cardamage has no keypoints: leave it empty, or {INSTEAD}"
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        ("MODEL.META_ARCHITECTURE", "ProposalNetwork", "a ProposalNetwork finds proposals and no objects"),
+        ("MODEL.LOAD_PROPOSALS", True, "the proposals of a file fit one view of a photo only"),
+        ("MODEL.PROPOSAL_GENERATOR.NAME", "PrecomputedProposals", "the proposals of a file fit one view"),
+    ],
+)
+def test_views_that_can_not_be_merged(key: str, value: Any, what: str) -> None:
+    cfg = cfg_with("TEST.AUG.ENABLED", True)
+    check_scope(cfg)
+    cfg.merge_from_list([key, value])
+    assert sentence(cfg).startswith(f"TEST.AUG.ENABLED is True, but {what}")
+    cfg.TEST.AUG.ENABLED = False
+    check_scope(cfg)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from cardamage.catalog import Metadata, MetadataCatalog, scheme_of
 from cardamage.catalog.sides import FlipMap, class_flip_indices, one_sided
 from cardamage.config import CfgNode
 from cardamage.config.coerce import coerce
-from cardamage.errors import DataError
+from cardamage.errors import ConfigValueError, DataError
 from cardamage.utils.logger import log_first_n
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "configured_indices",
     "flip_indices",
     "flip_map_of",
+    "indices_at_test",
     "is_mirrored",
     "log_sides",
     "mark_sides",
@@ -105,10 +106,14 @@ def flip_map_of(name: str, setting: Setting = "auto") -> FlipMap:
     Raises:
         ConfigValueError: for a setting that is no pairs.
     """
+    return _pairs(_metadata(name), setting)
+
+
+def _pairs(metadata: Metadata, setting: Setting) -> FlipMap:
     value = coerce(setting, "auto", "INPUT.FLIP_CLASS_PAIRS")
     if value == "none":
         return []
-    return list((_metadata(name).get("thing_flip_map") or ()) if value == "auto" else value)
+    return list((metadata.get("thing_flip_map") or ()) if value == "auto" else value)
 
 
 def flip_indices(name: str, setting: Setting = "auto") -> list[int]:
@@ -124,11 +129,16 @@ def flip_indices(name: str, setting: Setting = "auto") -> list[int]:
     Raises:
         DataError: if pairs are set that the classes don't fit.
     """
-    classes = _metadata(name).get("thing_classes")
-    pairs = flip_map_of(name, setting)
+    return _indices_of(_metadata(name), setting)
+
+
+def _indices_of(metadata: Metadata, setting: Setting) -> list[int]:
+    classes = metadata.get("thing_classes")
+    pairs = _pairs(metadata, setting)
     if classes is None or not pairs:
         return []
-    where = f"The thing_flip_map of dataset {name!r}" if setting == "auto" else "INPUT.FLIP_CLASS_PAIRS"
+    auto = setting == "auto"
+    where = f"The thing_flip_map of dataset {metadata.name!r}" if auto else "INPUT.FLIP_CLASS_PAIRS"
     return class_flip_indices(classes, pairs, where)
 
 
@@ -161,6 +171,36 @@ def configured_indices(cfg: CfgNode) -> list[int] | None:
             "INPUT.FLIP_CLASS_PAIRS to the pairs that count."
         )
     return found[0]
+
+
+def indices_at_test(cfg: CfgNode, metadata: Metadata | None = None) -> list[int]:
+    """Return what each class becomes in a mirrored picture that a config's model is tested on.
+
+    Args:
+        cfg: DATASETS and INPUT.FLIP_CLASS_PAIRS are read.
+        metadata: tells the classes; None for that of the first test set, whose classes are in the order of
+            the weights, or without test sets of the first training set.
+
+    Returns:
+        Class ids; empty where no class changes or the classes have no names.
+
+    Raises:
+        ConfigValueError: if pairs are set, but nothing tells the names of the classes.
+        DataError: if pairs are set that the classes don't fit, or an ad-hoc dataset can't be read.
+    """
+    setting = cfg.INPUT.FLIP_CLASS_PAIRS
+    if setting == "none":
+        return []
+    names = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
+    for known in (metadata,) if metadata is not None else map(_metadata, names):
+        if known.get("thing_classes") is not None:
+            return _indices_of(known, setting)
+    if setting != "auto":
+        raise ConfigValueError(
+            "INPUT.FLIP_CLASS_PAIRS names classes, but neither the weights nor DATASETS.TEST tell which ones "
+            "there are: name a dataset in DATASETS.TEST, or set INPUT.FLIP_CLASS_PAIRS to none."
+        )
+    return []
 
 
 def log_sides(cfg: CfgNode) -> None:
