@@ -61,7 +61,9 @@ def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> IO[bytes]
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str], mode: str = "w", encoding: str = "utf-8") -> Iterator[IO[Any]]:
+def atomic_write(
+    path: str | os.PathLike[str], mode: str = "w", encoding: str = "utf-8", durable: bool = True
+) -> Iterator[IO[Any]]:
     """Open a file that appears at ``path`` only when the block ends without an error.
 
     The data goes to a temporary file in the same folder, is flushed to the disk and renamed over ``path``.
@@ -71,6 +73,8 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w", encoding: str = 
         path: the file to write. Its folder is made if missing.
         mode: "w" for text or "wb" for bytes.
         encoding: of text.
+        durable: whether to wait for the disk, so that it also survives a power cut. What can be made again
+            need not: of a large file that is most of the time of writing it.
 
     Yields:
         The open temporary file.
@@ -88,14 +92,16 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w", encoding: str = 
         with os.fdopen(descriptor, mode, encoding=None if "b" in mode else encoding) as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         os.chmod(temporary, _mode_for(target))
         os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
         raise
-    _sync_folder(target.parent)
+    if durable:
+        _sync_folder(target.parent)
 
 
 def ensure_writable_dir(path: str | os.PathLike[str], option: str = "OUTPUT_DIR") -> Path:

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
-__all__ = ["AnnotationReport", "Finding"]
+__all__ = ["AnnotationReport", "Finding", "Notes"]
 
 logger = logging.getLogger(__name__)
 
@@ -84,3 +84,26 @@ class AnnotationReport:
             return
         _logged.add(summary)
         logger.log(logging.WARNING if self.findings else logging.INFO, "%s", summary)
+
+
+@dataclass
+class Notes:
+    """What a report is told later, so that it can be told by another process or another run.
+
+    Attributes:
+        read: annotations that were looked at and left out.
+        findings: verdict, reason, place and detail of each.
+    """
+
+    read: int = 0
+    findings: list[tuple[str, str, str, str | None]] = field(default_factory=list)
+
+    def add(self, verdict: str, reason: str, place: str, detail: str | None = None) -> None:
+        """Note a finding; see :meth:`AnnotationReport.add`."""
+        self.findings.append((verdict, reason, place, detail))
+
+    def tell(self, report: AnnotationReport) -> None:
+        """Tell a report."""
+        report.read += self.read
+        for finding in self.findings:
+            report.add(*finding)

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 from ...errors import DataError
 from ...utils.suggest import did_you_mean
 from ..annotations.bulk_checks import check_annotations
 from ..annotations.checks import RawAnnotation
-from ..annotations.report import AnnotationReport
+from ..annotations.report import AnnotationReport, Notes
 
-__all__ = ["AnnotatedDataset", "AnnotatedImage", "Images", "check_images_annotations", "class_id", "to_dicts"]
+__all__ = [
+    "AnnotatedDataset",
+    "AnnotatedImage",
+    "ImageHead",
+    "Images",
+    "Prepare",
+    "Prepared",
+    "check_images_annotations",
+    "class_id",
+    "to_dicts",
+]
 
 # Images whose annotations are checked together.
 _TOGETHER = 256
@@ -38,10 +49,51 @@ class AnnotatedImage:
     source: str
     height: int
     width: int
-    annotations: list[RawAnnotation]
+    annotations: Sequence[RawAnnotation]
     embedded: bool = False
     split: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+class ImageHead(NamedTuple):
+    """What is known of a prepared image without looking at its annotations again.
+
+    Attributes:
+        name: as of the image.
+        source: as of the image.
+        size: its height and width.
+        embedded: as of the image.
+        split: as of the image.
+        counts: labels, each with the number of its objects.
+        good: whether its picture was looked at, and is there, whole and of its size.
+    """
+
+    name: str
+    source: str
+    size: tuple[int, int]
+    embedded: bool
+    split: str
+    counts: tuple[tuple[str, int], ...]
+    good: bool
+
+
+class Prepared(NamedTuple):
+    """What was made of an image as soon as it was read.
+
+    Attributes:
+        annotations: in place of the image's own.
+        notes: what a report is told besides the count of these; None for nothing.
+        good: see :class:`ImageHead`.
+    """
+
+    annotations: Sequence[RawAnnotation]
+    notes: Notes | None
+    good: bool
+
+
+# Makes something of images right after they were read, by the process that read them. Its ``repr`` says all
+# that makes a difference for what it makes, as that is kept by caches.
+Prepare = Callable[[Sequence[AnnotatedImage]], list[Prepared]]
 
 
 class Images(Protocol):
@@ -62,6 +114,8 @@ class AnnotatedDataset:
         classes: names, in the order of the ids that a target gives them.
         images: the pictures.
         extra: fields of the dataset as a whole (COCO's info and licenses, ...), by their own names.
+        heads: of the images in their order, where these were prepared as they were read; else None.
+        picture_root: a folder from which all pictures can be named, where that is known already.
     """
 
     source: str
@@ -69,6 +123,8 @@ class AnnotatedDataset:
     classes: list[str]
     images: Images
     extra: dict[str, Any] = field(default_factory=dict)
+    heads: Sequence[ImageHead] | None = None
+    picture_root: Path | None = None
 
 
 def to_dicts(

@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import DataError
 from ...utils.suggest import did_you_mean
 from ..annotations.report import AnnotationReport
-from .dataset import AnnotatedDataset
+from .dataset import AnnotatedDataset, Prepare
 
 __all__ = ["FORMATS", "ReadOptions", "WriteOptions", "read_annotations", "recognize", "write_annotations"]
 
@@ -31,6 +31,8 @@ class ReadOptions:
         workers: processes that read at once; 0 is one for each core.
         cache: folder that remembers what was read, by content; None reads everything again.
         skip_unreviewed: whether Labelme files that a model wrote and nobody has changed since are left out.
+        prepare: what is done with images right after they were read. Readers may leave it; those that did it
+            give the dataset ``heads``.
     """
 
     classes: Sequence[str] | None = None
@@ -40,6 +42,7 @@ class ReadOptions:
     workers: int = 0
     cache: str | os.PathLike[str] | None = None
     skip_unreviewed: bool = False
+    prepare: Prepare | None = None
 
 
 @dataclass(frozen=True)

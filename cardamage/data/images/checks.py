@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ...errors import DataError
+from ...utils.files import open_regular
 from .reading import raw_image_size, read_bytes, record_source
 from .signs import ends_whole, is_cut_short, kind_of, plain_jpeg_size, wrong_kind
 
-__all__ = ["check_images", "check_new_images", "missing_message", "size_mismatch"]
+__all__ = ["check_images", "check_new_images", "missing_message", "picture_trouble", "size_mismatch"]
 
 _SHOWN = 50
 _TAIL = 4096
@@ -23,7 +24,10 @@ _found_good: set[tuple[str, Any, Any]] = set()
 
 
 def check_images(
-    dataset_dicts: Sequence[Mapping[str, Any]], num_threads: int = 8, shown: int = _SHOWN
+    dataset_dicts: Sequence[Mapping[str, Any]],
+    num_threads: int = 8,
+    shown: int = _SHOWN,
+    total: int | None = None,
 ) -> None:
     """Make sure that every image is there, is a whole picture, and has the size its annotation says.
 
@@ -33,6 +37,7 @@ def check_images(
         dataset_dicts: the dataset; ``height`` and ``width`` are compared where present.
         num_threads: files looked at at once.
         shown: at most so many files are named for each kind of trouble; the others are counted.
+        total: images of the whole dataset, where these are only some; for messages.
 
     Raises:
         DataError: one sentence for all missing files, and one line for each other trouble.
@@ -44,7 +49,7 @@ def check_images(
         found = [trouble for batch in pool.map(_troubles, batches) for trouble in batch]
     missing = [path for path, trouble in zip(by_file, found, strict=True) if trouble == _MISSING]
     others = [trouble for trouble in found if trouble and trouble != _MISSING]
-    lines = [missing_message(missing, len(by_file), shown)] if missing else []
+    lines = [missing_message(missing, total or len(by_file), shown)] if missing else []
     lines += others[:shown]
     if len(others) > shown:
         lines.append(f"... and {len(others) - shown} more images that can't be used.")
@@ -119,10 +124,18 @@ _MISSING = "missing"
 
 
 def _troubles(records: Sequence[Mapping[str, Any]]) -> list[str | None]:
-    return [_trouble(record) for record in records]
+    return [picture_trouble(record) for record in records]
 
 
-def _trouble(record: Mapping[str, Any]) -> str | None:
+def picture_trouble(record: Mapping[str, Any]) -> str | None:
+    """Say why a picture is not there, not whole or not of its size, or None where it is.
+
+    Args:
+        record: a dataset dict.
+
+    Returns:
+        A sentence, or ``"missing"``.
+    """
     path = record_source(record)
     try:
         reason, size = (None, None) if path.lower().endswith(".json") else _file_trouble(path)
@@ -131,6 +144,8 @@ def _trouble(record: Mapping[str, Any]) -> str | None:
         return size_mismatch(record, size or raw_image_size(path))
     except FileNotFoundError:
         return _MISSING
+    except IsADirectoryError:
+        return f"The image {path} is a folder."
     except DataError as error:
         return str(error)
     except OSError as error:
@@ -141,9 +156,7 @@ def _trouble(record: Mapping[str, Any]) -> str | None:
 
 def _file_trouble(path: str) -> tuple[str | None, tuple[int, int, int] | None]:
     """Why a file is no whole picture, and its size where the first bytes tell."""
-    if os.path.isdir(path):
-        return "is a folder", None
-    with open(path, "rb", buffering=0) as file:
+    with open_regular(path, buffering=0) as file:
         head = file.read(_HEAD)
         file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
         tail = file.read()

@@ -12,7 +12,7 @@ from ....errors import DataError
 from ...annotations.checks import RawAnnotation
 from ..dataset import AnnotatedDataset, AnnotatedImage
 from ..shared.image_files import ImageFolder
-from ..shared.shared_root import name_below
+from ..shared.shared_root import NamesBelow
 from ..shared.text_files import read_json
 from ..shared.values import as_flag, as_id, as_name, as_number, unpacked
 
@@ -67,19 +67,21 @@ def read_coco_file(
     images = _images(content, name)
     folder = ImageFolder.around(Path(name), image_root, list(images.values()))
     by_image = _by_image(content, images, name)
+    names = NamesBelow(folder.root)
     found = []
     for image_id in sorted(images):
         image = images[image_id]
         height, width = _size(image, name)
         path = folder.path_of(image)
         extra = {key: value for key, value in image.items() if key not in _STANDARD_IMAGE}
-        entry = AnnotatedImage(name_below(path, folder.root), path, height, width, [], extra=extra)
+        raws: list[RawAnnotation] = []
+        entry = AnnotatedImage(names(path), path, height, width, raws, extra=extra)
         entry.extra["id"] = image_id
         for index, annotation in by_image[image_id]:
             place = f"{name}, annotation {annotation.get('id', f'number {index}')}"
             raw = _raw(annotation, place)
             raw.label = labels[_category(annotation, labels, content, place)]
-            entry.annotations.append(raw)
+            raws.append(raw)
         found.append(entry)
     extra = {key: value for key, value in content.items() if key not in _LISTS and value}
     extra["category_ids"] = list(labels)

@@ -14,8 +14,11 @@ from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedDataset, AnnotatedImage
 from ..registry import ReadOptions, WriteOptions, Written, read_annotations, write_annotations
 from ..shared.pictures import FreeNames
+from ..shared.shared_root import common_folder
 from ..shared.text_files import read_text
 from .log import ConversionLog, LoggedReport
+from .preparing import Preparation
+from .progress import ToldImages
 from .reshaping import ChangedImages, merged, ordered, parse_renames, renamed
 from .split import part_names, photo_groups, split_images
 from .survey import Survey, checked_dataset, part_table
@@ -122,7 +125,8 @@ def convert(
         shown = 20 if not options.into_used else 1_000_000
         losses = LoggedReport(os.fspath(target), log, shown)
         reports: list[AnnotationReport] = [LoggedReport(os.fspath(s), log, shown) for s in sources]
-        dataset, found, read = _gathered(sources, options, reports, losses)
+        prepared = replace(options.read, prepare=Preparation(texts=format == "coco"))
+        dataset, found, read = _gathered(sources, replace(options, read=prepared), reports, losses)
         if not found.names:
             raise DataError(f"There is no image in {dataset.source}, so there is nothing to convert.")
         if not options.into_used:
@@ -136,7 +140,9 @@ def convert(
             options.write, pictures=_pictures(options.write, folder, format, found, parts, losses)
         )
         with whole_or_nothing(folder, options.into_used):
-            written = write_annotations(dataset, folder, format, write, losses)
+            # Most of the time where pictures are copied.
+            told = replace(dataset, images=ToldImages(dataset.images, "write"))
+            written = write_annotations(told, folder, format, write, losses)
             if not options.into_used:
                 log.save(folder / LOG_NAME, _heading(reports, losses))
         images, objects = part_table(dataset.classes, found, parts)
@@ -186,6 +192,9 @@ def _gathered(
     whole = _joined(found)
     if len(ready) > 1:
         _tell_names(whole.names, losses)
+    if len(ready) == 1 and options.write.pictures == "keep" and not whole.embedded:
+        folder = common_folder(zip(whole.names, whole.sources, strict=True))
+        return replace(ready[0], picture_root=folder), whole, read
     return merged(ready, losses), whole, read
 
 
@@ -255,6 +264,7 @@ def _tell_classes(dataset: AnnotatedDataset, found: Survey, format: str, losses:
 def _joined(surveys: Sequence[Survey]) -> Survey:
     whole = surveys[0]
     for other in surveys[1:]:
+        whole.unseen += [len(whole.names) + i for i in other.unseen]
         whole.names += other.names
         whole.sources += other.sources
         whole.sizes += other.sizes

@@ -36,7 +36,7 @@ class ConversionLog:
             OSError: where it can't be written.
         """
         self._file.seek(0)
-        with atomic_write(path) as target:
+        with atomic_write(path, durable=False) as target:
             target.write(f"{heading}\n".encode("utf-8", ESCAPED).decode())
             shutil.copyfileobj(self._file, target)
 

@@ -14,7 +14,8 @@ from typing import Any
 from ....errors import DataError
 from ....utils.suggest import did_you_mean
 from ...annotations.report import AnnotationReport
-from ..dataset import AnnotatedDataset, AnnotatedImage, Images
+from ..dataset import AnnotatedDataset, AnnotatedImage, ImageHead, Images
+from ..shared.packing import KeptAnnotations
 from ..shared.pictures import FreeNames
 
 __all__ = ["ChangedImages", "JoinedImages", "merged", "ordered", "parse_renames", "renamed"]
@@ -106,16 +107,28 @@ def renamed(dataset: AnnotatedDataset, names: dict[str, str]) -> AnnotatedDatase
         return dataset
 
     def change(_: int, image: AnnotatedImage) -> AnnotatedImage:
-        found = [replace(raw, label=names.get(raw.label, raw.label)) for raw in image.annotations]
+        kept = image.annotations
+        if isinstance(kept, KeptAnnotations):
+            return replace(image, annotations=kept.renamed(names))
+        found = [replace(raw, label=names.get(raw.label, raw.label)) for raw in kept]
         return replace(image, annotations=found)
 
     classes = list(dict.fromkeys(names.get(name, name) for name in dataset.classes))
     fields = dataset.extra.get("categories", {})
-    changed = replace(dataset, images=ChangedImages(dataset.images, change), extra=dict(dataset.extra))
+    heads = None if dataset.heads is None else [_renamed(head, names) for head in dataset.heads]
+    images = ChangedImages(dataset.images, change)
+    changed = replace(dataset, images=images, extra=dict(dataset.extra), heads=heads)
     if fields:
         # Backwards, so that of united classes the first one's fields count.
         changed.extra["categories"] = {names.get(n, n): fields[n] for n in reversed(list(fields))}
     return _with_classes(changed, classes)
+
+
+def _renamed(head: ImageHead, names: dict[str, str]) -> ImageHead:
+    counts: Counter[str] = Counter()
+    for label, count in head.counts:
+        counts[names.get(label, label)] += count
+    return head._replace(counts=tuple(counts.items()))
 
 
 def ordered(dataset: AnnotatedDataset, classes: Sequence[str] | None) -> AnnotatedDataset:

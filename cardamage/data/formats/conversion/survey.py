@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
-from ...annotations.checks import RawAnnotation
 from ...annotations.report import AnnotationReport
 from ...images.checks import check_images
-from ..dataset import AnnotatedDataset, AnnotatedImage, Images, check_images_annotations
+from ..dataset import (
+    AnnotatedDataset,
+    AnnotatedImage,
+    ImageHead,
+    Images,
+    check_images_annotations,
+    class_id,
+)
 from ..shared.spooling import spooled
+from .preparing import usable
+from .progress import ToldImages
 
 __all__ = ["Survey", "checked_dataset", "part_rank", "part_table"]
 
@@ -30,6 +35,7 @@ class Survey:
         objects: how many of each class, by its place in the list of classes.
         splits: the parts that the source names.
         embedded: how many pictures are in Labelme files only.
+        unseen: places of the images whose pictures were not found good yet.
     """
 
     names: list[str] = field(default_factory=list)
@@ -38,20 +44,23 @@ class Survey:
     objects: list[dict[int, int]] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     embedded: int = 0
+    unseen: list[int] = field(default_factory=list)
     # Sizes and counts, each kept once: most images share them.
     shared: dict[Any, Any] = field(default_factory=dict)
 
     def check_pictures(self) -> None:
-        """Make sure that every picture is there, whole and of its size.
+        """Make sure that every picture is there, whole and of its size; those found so are not looked at.
 
         Raises:
             DataError: as :func:`~cardamage.data.images.checks.check_images`.
         """
+        if not self.unseen:
+            return
         records: list[dict[str, Any]] = [
-            {"file_name": source, "height": height, "width": width}
-            for source, (height, width) in zip(self.sources, self.sizes, strict=True)
+            {"file_name": self.sources[i], "height": self.sizes[i][0], "width": self.sizes[i][1]}
+            for i in self.unseen
         ]
-        check_images(records)
+        check_images(records, total=len(set(self.sources)))
 
 
 def checked_dataset(dataset: AnnotatedDataset, report: AnnotationReport) -> tuple[AnnotatedDataset, Survey]:
@@ -69,20 +78,37 @@ def checked_dataset(dataset: AnnotatedDataset, report: AnnotationReport) -> tupl
         DataError: for a label that is not among the classes.
     """
     ids = {name: index for index, name in enumerate(dataset.classes)}
+    if dataset.heads is not None:
+        _tell_unknown_label(dataset, ids)
+        return replace(dataset, heads=None), _of_heads(dataset.heads, ids)
     found = Survey()
     passing = (
-        _noted(replace(image, annotations=list(_usable(image, checked))), ids, found)
-        for image, checked in check_images_annotations(_told(dataset.images), ids, report)
+        _noted(replace(image, annotations=usable(image.annotations, checked)), ids, found)
+        for image, checked in check_images_annotations(ToldImages(dataset.images, "check"), ids, report)
     )
     images: Images = list(passing) if isinstance(dataset.images, list) else spooled(passing)
     return replace(dataset, images=images), found
 
 
-def _told(images: Images) -> Iterable[AnnotatedImage]:
-    return tqdm(images, "checking", len(images), unit=" images", leave=False, disable=None, delay=1)
+def _tell_unknown_label(dataset: AnnotatedDataset, ids: dict[str, int]) -> None:
+    if any(label not in ids for head in dataset.heads or () for label, _ in head.counts):
+        for image in dataset.images:
+            for raw in image.annotations:
+                class_id(raw, ids)
+
+
+def _of_heads(heads: Sequence[ImageHead], ids: dict[str, int]) -> Survey:
+    names, sources, sizes, embedded, splits, counts, good = zip(*heads, strict=True) if heads else [()] * 7
+    known = {one: {ids[label]: count for label, count in one} for one in set(counts)}
+    return Survey(
+        *(list(names), list(sources), list(sizes), [known[one] for one in counts], list(splits)),
+        embedded=sum(embedded),
+        unseen=[i for i, is_good in enumerate(good) if not is_good],
+    )
 
 
 def _noted(image: AnnotatedImage, ids: dict[str, int], found: Survey) -> AnnotatedImage:
+    found.unseen.append(len(found.names))
     found.names.append(image.name)
     found.sources.append(image.source)
     size = (image.height, image.width)
@@ -92,17 +118,6 @@ def _noted(image: AnnotatedImage, ids: dict[str, int], found: Survey) -> Annotat
     found.splits.append(image.split)
     found.embedded += image.embedded
     return image
-
-
-def _usable(image: AnnotatedImage, checked: Sequence[dict[str, Any] | None]) -> Iterator[RawAnnotation]:
-    for raw, found in zip(image.annotations, checked, strict=True):
-        if found is not None:
-            outline, box = found.get("segmentation"), None if raw.bbox is None else found["bbox"]
-            if isinstance(outline, list):
-                points = [np.array(polygon).reshape(-1, 2) for polygon in outline]
-                yield replace(raw, polygons=points, rle=None, bbox=box)
-            else:
-                yield replace(raw, polygons=None, rle=outline, bbox=box)
 
 
 def part_rank(part: str) -> int:
@@ -127,6 +142,9 @@ def part_table(
     images = Counter(dict.fromkeys(sorted(met, key=part_rank), 0))
     images.update(parts)
     objects: dict[str, Counter[str]] = {part: Counter() for part in images}
-    for part, counts in zip(parts, found.objects, strict=True):
-        objects[part].update({classes[index]: count for index, count in counts.items()})
+    # Most images share what they hold.
+    held = {id(counts): counts for counts in found.objects}
+    for (part, number), times in Counter(zip(parts, map(id, found.objects), strict=True)).items():
+        for index, count in held[number].items():
+            objects[part][classes[index]] += count * times
     return dict(images), objects

@@ -12,44 +12,36 @@ import hashlib
 import os
 import pickle
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from ....errors import DataError, TrainingError
 from ....utils.files import atomic_write, describe_write_error
-from ..shared.spool import Place, Spool, plain_loads
+from ...annotations.report import Notes
+from ..dataset import ImageHead
+from ..shared.packing import plain_loads
+from ..shared.spool import Place, Spool
 from .content import read_file
-from .file import FileFacts, digest_of, stamp_of
-from .objects import Notes
+from .file import FileFacts, Stamp, digest_of, stamp_of
 from .picture import PictureFinder
 
-__all__ = ["Known", "LabelmeCache", "PackPlace"]
+__all__ = ["LabelmeCache", "PackPlace"]
 
 # Changes with what readers find in a file.
-_VERSION = 1
+_VERSION = 2
 # Nanoseconds within which a file system may give two changes one time.
 _SAME_MOMENT = 2_000_000_000
 # Files of packs, one for each run that read something; with more, everything is read again into one.
 _MOST_SPOOLS = 12
+# Rows in a block, and blocks that are kept unpacked.
+_MOST_ROWS = 1 << 16
+_OPEN_BLOCKS = 4
 
 PackPlace = tuple[Spool, Place]
-
-
-@dataclass(slots=True)
-class Known:
-    """A file's entry.
-
-    Attributes:
-        facts: about the file.
-        pack: number of the pack that holds its image; -1 while it has none.
-        place: of the image in the pack; -1 for files that have none.
-    """
-
-    facts: FileFacts
-    pack: int
-    place: int
+# Paths and rows of some hundred files. Rows are bytes: all of them unpacked would take a lot of memory.
+_Block = tuple[list[str], bytes]
 
 
 class LabelmeCache:
@@ -57,7 +49,7 @@ class LabelmeCache:
 
     Attributes:
         packs: places of the images that it knows.
-        known: rows of the index by path, in the order in which they were read.
+        known: numbers of the rows by path, in the order in which the files were read.
 
     Args:
         folder: where caches are; made.
@@ -75,8 +67,10 @@ class LabelmeCache:
         self._folder = os.fspath(folder)
         self._stem = f"labelme-{key.hexdigest()}"
         self.packs: list[PackPlace] = []
-        self._fresh = True
-        self.known: dict[str, tuple[Any, ...]] = {}
+        self.known: dict[str, int] = {}
+        self._blocks: list[_Block] = []
+        self._open: dict[int, list[tuple[Any, ...]]] = {}
+        self._noted: list[_Block] = []
         # Files that changed later than this may have changed since, within one moment.
         self._trusted = 0
         try:
@@ -86,45 +80,65 @@ class LabelmeCache:
         with suppress(OSError, DataError, pickle.UnpicklingError, ValueError, TypeError, KeyError, EOFError):
             self._load()
 
-    def find(self, path: str, finder: PictureFinder) -> Known | None:
+    def find(self, path: str, finder: PictureFinder) -> FileFacts | None:
         """Return what is known of a file, or None where it must be read."""
-        row = self.known.get(path)
-        if row is None:
+        number = self.known.get(path)
+        if number is None:
             return None
-        known = _entry(row)
+        facts = self._facts(number)
         stamp = stamp_of(path)
         if stamp is None:
             return None
-        if stamp != known.facts.stamp or stamp[1] > self._trusted or stamp[2] > self._trusted:
-            self._fresh = False
-            if digest_of(read_file(path)) != known.facts.digest:
+        if stamp != facts.stamp or self._is_recent(stamp):
+            if digest_of(read_file(path)) != facts.digest:
                 return None
-            known.facts.stamp = stamp
-        if known.place < 0:
-            return known
-        facts = known.facts
+            facts.stamp, facts.number = stamp, -1
+        if facts.place < 0:
+            return facts
         beside = finder.beside(path, facts.image_path)
         if beside != facts.beside:
             return None
-        if facts.looked_at is not None and (beside is None or stamp_of(beside) != facts.looked_at):
-            return None
-        return known
+        if facts.looked_at is not None:
+            seen = None if beside is None else stamp_of(beside)
+            if seen is None or seen != facts.looked_at or self._is_recent(seen):
+                return None
+        return facts
+
+    def _facts(self, number: int) -> FileFacts:
+        block, place = divmod(number, _MOST_ROWS)
+        if block not in self._open:
+            if len(self._open) == _OPEN_BLOCKS:
+                del self._open[next(iter(self._open))]
+            self._open[block] = plain_loads(self._blocks[block][1])
+        return _from_row(self._open[block][place], number)
+
+    def _is_recent(self, stamp: Stamp) -> bool:
+        """Whether a file may have changed after it was noted, within the moment of its stamp."""
+        return stamp[1] > self._trusted or stamp[2] > self._trusted
 
     def new_spool(self) -> Spool:
         """Make a file for the packs of this run."""
         name = f"{self._stem}-{time.time_ns():x}-{os.getpid():x}.packs"
-        self._fresh = False
         return Spool(os.path.join(self._folder, name))
 
-    def save(self, entries: Sequence[Known], packs: list[PackPlace], started: int) -> None:
-        """Note what was read, for the next time, where it isn't just what is noted already.
+    def note(self, entries: Sequence[FileFacts]) -> None:
+        """Note some hundred files for the next time, in their order."""
+        block = entries[0].number // _MOST_ROWS if entries else -1
+        if block >= 0 and len(entries) == len(self._blocks[block][0]):
+            if all(facts.number == number for number, facts in enumerate(entries, block * _MOST_ROWS)):
+                self._noted.append(self._blocks[block])
+                return
+        rows = pickle.dumps([_row(facts) for facts in entries], pickle.HIGHEST_PROTOCOL)
+        self._noted.append(([facts.path for facts in entries], rows))
+
+    def save(self, packs: list[PackPlace], started: int) -> None:
+        """Save what was noted, where it isn't just what was known.
 
         Args:
-            entries: of all files.
-            packs: that the entries name.
+            packs: that the files' images are in.
             started: when the reading began, in ns since the epoch.
         """
-        if self._fresh and len(entries) == len(self.known):
+        if self._noted == self._blocks:
             return
         spools = {id(spool): spool.path for spool, _ in packs}
         names = sorted({os.path.basename(path) for path in spools.values()})
@@ -134,18 +148,22 @@ class LabelmeCache:
             "saved": started,
             "spools": names,
             "packs": [(numbers[os.path.basename(spool.path)], place) for spool, place in packs],
-            "files": [_row(known) for known in entries],
+            "blocks": self._noted,
         }
         try:
-            with atomic_write(os.path.join(self._folder, f"{self._stem}.index"), "wb") as file:
-                file.write(pickle.dumps(content, pickle.HIGHEST_PROTOCOL))
+            data = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+            with atomic_write(os.path.join(self._folder, f"{self._stem}.index"), "wb", durable=False) as file:
+                file.write(zlib.crc32(data).to_bytes(4, "little") + data)
         except OSError as error:
             raise TrainingError(describe_write_error(self._folder, error, "the cache")) from error
         self._clear(set(names))
 
     def _load(self) -> None:
         with open(os.path.join(self._folder, f"{self._stem}.index"), "rb") as file:
-            content: Mapping[str, Any] = plain_loads(file.read())
+            checksum, data = file.read(4), file.read()
+        if zlib.crc32(data).to_bytes(4, "little") != checksum:
+            return
+        content: Mapping[str, Any] = plain_loads(data)
         if content["version"] != _VERSION or len(content["spools"]) > _MOST_SPOOLS:
             return
         paths = [os.path.join(self._folder, name) for name in content["spools"]]
@@ -153,9 +171,13 @@ class LabelmeCache:
             return
         spools = [Spool(path) for path in paths]
         packs = [(spools[number], place) for number, place in content["packs"]]
-        known = {row[0]: row for row in content["files"]}
-        if all(place[0] + place[1] <= spool.end for spool, place in packs):
-            self.packs, self.known = packs, known
+        known = {
+            path: block * _MOST_ROWS + place
+            for block, (paths, _) in enumerate(content["blocks"])
+            for place, path in enumerate(paths)
+        }
+        if all(place[0] + place[1] + place[3] <= spool.end for spool, place in packs):
+            self.packs, self.known, self._blocks = packs, known, content["blocks"]
             self._trusted = content["saved"] - _SAME_MOMENT
 
     def _clear(self, used: set[str]) -> None:
@@ -166,17 +188,20 @@ class LabelmeCache:
                     os.unlink(os.path.join(self._folder, name))
 
 
-def _row(known: Known) -> tuple[Any, ...]:
-    facts = known.facts
+def _row(facts: FileFacts) -> tuple[Any, ...]:
     notes = None if facts.notes is None else (facts.notes.read, facts.notes.findings)
+    head = None if facts.head is None else tuple(facts.head)
     return (
         *(facts.path, facts.name, facts.labels, notes, facts.stamp, facts.digest, facts.image_path),
-        *(facts.beside, facts.looked_at, known.pack, known.place),
+        *(facts.beside, facts.looked_at, head, facts.pack, facts.place),
     )
 
 
-def _entry(row: tuple[Any, ...]) -> Known:
-    facts = FileFacts(*row[:9])
-    if row[3] is not None:
+def _from_row(row: tuple[Any, ...], number: int) -> FileFacts:
+    facts = FileFacts(*row)
+    facts.number = number
+    if facts.notes is not None:
         facts.notes = Notes(*row[3])
-    return Known(facts, row[9], row[10])
+    if facts.head is not None:
+        facts.head = ImageHead(*row[9])
+    return facts

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from ...annotations.report import Notes
 from ...images.signs import SUFFIXES
-from ..dataset import AnnotatedImage
+from ..dataset import AnnotatedImage, ImageHead, Prepare, Prepared
+from ..shared.packing import labels_of
 from .content import LabelmeJson, parse_labelme, read_file
 from .folder import Listings
-from .objects import TAKEN, Notes, objects_of, shape_label
+from .objects import TAKEN, objects_of, shape_label
 from .picture import PictureFinder, picture_size
 
 __all__ = ["FileFacts", "LabelmeReader", "Stamp", "digest_of", "stamp_of"]
@@ -37,6 +40,10 @@ class FileFacts:
         image_path: its ``imagePath``.
         beside: the picture that was found by that.
         looked_at: the picture's stamp, where its content counted.
+        head: of its image, where that was prepared.
+        pack: number of the pack that holds its image; -1 while it has none.
+        place: of the image in the pack; -1 for files that have none.
+        number: of the row of a cache that it is from and still agrees with, or -1.
     """
 
     path: str
@@ -48,6 +55,10 @@ class FileFacts:
     image_path: Any = None
     beside: str | None = None
     looked_at: Stamp | None = None
+    head: ImageHead | None = None
+    pack: int = -1
+    place: int = -1
+    number: int = -1
 
 
 class LabelmeReader:
@@ -59,6 +70,7 @@ class LabelmeReader:
         image_root: a folder of pictures besides the usual places.
         digests: whether to take stamps and digests, for a cache.
         listings: what is known of folders already.
+        prepare: what is done with the images that are read together.
     """
 
     def __init__(
@@ -68,11 +80,27 @@ class LabelmeReader:
         image_root: str | None,
         digests: bool = False,
         listings: Listings | None = None,
+        prepare: Prepare | None = None,
     ) -> None:
         self.finder = PictureFinder(root, image_root, listings)
         self._line_width = line_width
         self._digests = digests
+        self._prepare = prepare
         self._start = "" if root == "." else os.path.join(root, "")
+
+    def read_all(self, paths: Sequence[str]) -> tuple[list[FileFacts], list[AnnotatedImage]]:
+        """Read files together; there are fewer images where some files aren't Labelme's.
+
+        Raises:
+            DataError: for the first file that can't be used.
+        """
+        found = [self.read(path) for path in paths]
+        images = [image for _, image in found if image is not None]
+        if self._prepare is not None:
+            facts = [facts for facts, image in found if image is not None]
+            for known, image, prepared in zip(facts, images, self._prepare(images), strict=True):
+                _take_in(known, image, prepared)
+        return [facts for facts, _ in found], images
 
     def read(self, path: str) -> tuple[FileFacts, AnnotatedImage | None]:
         """Read a file; there is no image where it isn't Labelme's.
@@ -97,7 +125,7 @@ class LabelmeReader:
         facts.beside = self.finder.beside(path, facts.image_path)
         picture, embedded = self.finder.find(path, file, facts.beside)
         size = picture_size(path, content, picture)
-        if self._digests and (file.embedded or not _says_size(content)):
+        if self._digests and (self._prepare is not None or file.embedded or not _says_size(content)):
             facts.looked_at = None if facts.beside is None else stamp_of(facts.beside)
         shapes = content["shapes"]
         labels = [shape_label(shape) for shape in shapes]
@@ -122,6 +150,21 @@ class LabelmeReader:
         relative = os.path.relpath(path.replace("\0", "_"), self._start or ".")
         parts = [part for part in relative.split(os.sep) if part != ".."]
         return PurePosixPath(*parts).as_posix()
+
+
+def _take_in(facts: FileFacts, image: AnnotatedImage, prepared: Prepared) -> None:
+    image.annotations = prepared.annotations
+    if prepared.notes is not None:
+        notes = facts.notes = facts.notes or Notes()
+        notes.read += prepared.notes.read
+        notes.findings += prepared.notes.findings
+    counts: dict[str, int] = {}
+    for label in labels_of(prepared.annotations):
+        counts[label] = counts.get(label, 0) + 1
+    size = (image.height, image.width)
+    facts.head = ImageHead(
+        image.name, image.source, size, image.embedded, image.split, tuple(counts.items()), prepared.good
+    )
 
 
 def digest_of(data: bytes) -> bytes:

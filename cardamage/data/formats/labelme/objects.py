@@ -9,15 +9,15 @@ differ in any of these are in ``parts``, each with its count of ``polygons`` whe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ...annotations.checks import RawAnnotation, check_annotation
-from ...annotations.report import AnnotationReport
+from ...annotations.report import AnnotationReport, Notes
 from ..shared.values import as_number
 from .shapes import Outline, shape_outline, united
 
-__all__ = ["CROWD", "IGNORED_LABEL", "TAKEN", "Notes", "objects_of", "score_text", "shape_label"]
+__all__ = ["CROWD", "IGNORED_LABEL", "TAKEN", "objects_of", "score_text", "shape_label"]
 
 IGNORED_LABEL = "__ignore__"
 # The flag of a region of uncounted objects.
@@ -31,29 +31,6 @@ TAKEN = frozenset(
 )
 _OWN = frozenset({"label", "points", "mask", "group_id", "flags", "description", "shape_type"})
 _PLAIN_KINDS = (None, "", "polygon")
-
-
-@dataclass
-class Notes:
-    """What a report is told later, so that it can be told by another process or another run.
-
-    Attributes:
-        read: annotations that were looked at and left out.
-        findings: verdict, reason, place and detail of each.
-    """
-
-    read: int = 0
-    findings: list[tuple[str, str, str, str | None]] = field(default_factory=list)
-
-    def add(self, verdict: str, reason: str, place: str, detail: str | None = None) -> None:
-        """Note a finding; see :meth:`AnnotationReport.add`."""
-        self.findings.append((verdict, reason, place, detail))
-
-    def tell(self, report: AnnotationReport) -> None:
-        """Tell a report."""
-        report.read += self.read
-        for finding in self.findings:
-            report.add(*finding)
 
 
 def shape_label(shape: dict[str, Any]) -> str:

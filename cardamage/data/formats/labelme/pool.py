@@ -14,23 +14,22 @@ from dataclasses import dataclass
 import cv2
 
 from ....errors import DataError
-from ..dataset import AnnotatedImage
-from ..shared.spool import pack
-from .cache import Known, LabelmeCache
+from ..shared.packing import Packed, pack
+from .cache import LabelmeCache
 from .file import FileFacts, LabelmeReader
 
-__all__ = ["FEW", "Block", "blocks"]
+__all__ = ["FEW", "FILES_IN_BLOCK", "Block", "blocks"]
 
 logger = logging.getLogger(__name__)
 
 # Files that are read, packed and handed over together.
-_BLOCK = 256
+FILES_IN_BLOCK = 256
 # So many are read before other processes are started.
 FEW = 2048
 # Blocks that wait to be taken, for each process.
 _AHEAD = 3
 
-Read = tuple[list[FileFacts], bytes]
+Read = tuple[list[FileFacts], Packed]
 
 
 @dataclass(slots=True)
@@ -42,8 +41,8 @@ class Block:
         packed: the images that were read; None where the cache knew all.
     """
 
-    entries: list[Known]
-    packed: bytes | None
+    entries: list[FileFacts]
+    packed: Packed | None
 
 
 def blocks(
@@ -61,12 +60,12 @@ def blocks(
         DataError: for the first file in order that can't be used.
     """
     processes = workers or _cores()
-    waiting: deque[tuple[list[Known | str], Future[Read]]] = deque()
+    waiting: deque[tuple[list[FileFacts | str], Future[Read]]] = deque()
     pool: ProcessPoolExecutor | None = None
     here = 0
     try:
-        for start in range(0, len(paths), _BLOCK):
-            plan = [_known(path, reader, cache) for path in paths[start : start + _BLOCK]]
+        for start in range(0, len(paths), FILES_IN_BLOCK):
+            plan = [_known(path, reader, cache) for path in paths[start : start + FILES_IN_BLOCK]]
             unread = [item for item in plan if isinstance(item, str)]
             if pool is None and here >= FEW and processes > 1:
                 pool = _started(processes, reader)
@@ -86,13 +85,7 @@ def blocks(
 
 def read_and_pack(reader: LabelmeReader, paths: Sequence[str]) -> Read:
     """Read files, and pack the images of those that are Labelme's."""
-    facts: list[FileFacts] = []
-    images: list[AnnotatedImage] = []
-    for path in paths:
-        fact, image = reader.read(path)
-        facts.append(fact)
-        if image is not None:
-            images.append(image)
+    facts, images = reader.read_all(paths)
     try:
         return facts, pack(images)
     except RecursionError:
@@ -101,22 +94,24 @@ def read_and_pack(reader: LabelmeReader, paths: Sequence[str]) -> Read:
         ) from None
 
 
-def _known(path: str, reader: LabelmeReader, cache: LabelmeCache | None) -> Known | str:
+def _known(path: str, reader: LabelmeReader, cache: LabelmeCache | None) -> FileFacts | str:
     return (cache.find(path, reader.finder) if cache is not None else None) or path
 
 
-def _block(plan: list[Known | str], read: Read) -> Block:
+def _block(plan: list[FileFacts | str], read: Read) -> Block:
     facts, packed = read
-    entries: list[Known] = []
+    entries: list[FileFacts] = []
     new = iter(facts)
     place = 0
     for item in plan:
-        if isinstance(item, Known):
+        if isinstance(item, FileFacts):
             entries.append(item)
             continue
         fact = next(new)
-        entries.append(Known(fact, -1, -1 if fact.name is None else place))
-        place += fact.name is not None
+        if fact.name is not None:
+            fact.place = place
+            place += 1
+        entries.append(fact)
     return Block(entries, packed if place else None)
 
 
@@ -129,7 +124,7 @@ def _submitted(pool: ProcessPoolExecutor, unread: list[str]) -> Future[Read]:
         return broken
 
 
-def _taken(plan: list[Known | str], future: Future[Read], reader: LabelmeReader) -> Block:
+def _taken(plan: list[FileFacts | str], future: Future[Read], reader: LabelmeReader) -> Block:
     try:
         return _block(plan, future.result())
     except BrokenProcessPool:

@@ -19,15 +19,15 @@ from tqdm import tqdm
 from ....errors import DataError
 from ....utils.heap import without_collection
 from ...annotations.report import AnnotationReport
-from ..dataset import AnnotatedDataset, AnnotatedImage, Images
+from ..dataset import AnnotatedDataset, AnnotatedImage, ImageHead, Images
 from ..registry import ReadOptions
 from ..shared.spool import Spool, SpooledImages
-from .cache import Known, LabelmeCache, PackPlace
+from .cache import LabelmeCache, PackPlace
 from .file import FileFacts, LabelmeReader
 from .folder import Listings, json_files
 from .marks import reviewed_files
 from .objects import IGNORED_LABEL
-from .pool import FEW, blocks
+from .pool import FEW, FILES_IN_BLOCK, blocks
 
 __all__ = ["read_labelme"]
 
@@ -57,7 +57,7 @@ def read_labelme(
     cache = None
     with without_collection():
         if options.cache is not None:
-            cache = LabelmeCache(options.cache, root, (options.line_width, image_root))
+            cache = LabelmeCache(options.cache, root, (options.line_width, image_root, options.prepare))
         paths = json_files(root, listings, None if cache is None else cache.known)
     if options.skip_unreviewed and paths:
         paths = reviewed_files(paths, report)
@@ -66,7 +66,7 @@ def read_labelme(
                 f"All Labelme files in {root} are pre-labels that nobody has reviewed; "
                 "correct them in Labelme first, or leave out --skip-unreviewed."
             )
-    reader = LabelmeReader(root, options.line_width, image_root, cache is not None, listings)
+    reader = LabelmeReader(root, options.line_width, image_root, cache is not None, listings, options.prepare)
     found = _Found(report)
     with without_collection():
         if cache is None and len(paths) <= FEW:
@@ -80,8 +80,9 @@ def read_labelme(
     if found.others:
         logger.info("%s: %d JSON files are not Labelme's and are left out.", root, found.others)
     labels = sorted(found.labels - {IGNORED_LABEL, ""})
+    classes = labels if options.classes is None else list(options.classes)
     return AnnotatedDataset(
-        root, "labelme", labels if options.classes is None else list(options.classes), images
+        root, "labelme", classes, images, heads=None if options.prepare is None else found.heads
     )
 
 
@@ -95,6 +96,7 @@ class _Found:
     def __init__(self, report: AnnotationReport) -> None:
         self.labels: set[str] = set()
         self.names: set[str] = set()
+        self.heads: list[ImageHead] = []
         self.others = 0
         self._report = report
 
@@ -104,6 +106,8 @@ class _Found:
             self.others += 1
             return None
         self.labels.update(facts.labels)
+        if facts.head is not None:
+            self._report.read += sum([count for _, count in facts.head.counts])
         if facts.notes is not None:
             facts.notes.tell(self._report)
         name = facts.name
@@ -116,15 +120,17 @@ class _Found:
             while name in self.names:
                 name, number = f"{stem}_{number}{dot}{suffix}", number + 1
         self.names.add(name)
+        if facts.head is not None:
+            self.heads.append(facts.head if name == facts.name else facts.head._replace(name=name))
         return name
 
 
 def _in_memory(paths: Sequence[str], reader: LabelmeReader, found: _Found) -> list[AnnotatedImage]:
     images = []
-    for path in paths:
-        facts, image = reader.read(path)
-        name = found.take(facts)
-        if image is not None and name is not None:
+    for start in range(0, len(paths), FILES_IN_BLOCK):
+        facts, read = reader.read_all(paths[start : start + FILES_IN_BLOCK])
+        names = [name for name in map(found.take, facts) if name is not None]
+        for image, name in zip(read, names, strict=True):
             image.name = name
             images.append(image)
     return images
@@ -139,26 +145,25 @@ def _streamed(
     packs: list[PackPlace] = [] if cache is None else list(cache.packs)
     where = array("l")
     names: dict[int, str] = {}
-    entries: list[Known] = []
     with tqdm(total=len(paths), desc="read", unit="file", disable=None) as bar:
         for block in blocks(paths, reader, cache, workers):
             if block.packed is not None:
                 if spool is None:
                     spool = Spool() if cache is None else cache.new_spool()
                 packs.append((spool, spool.append(block.packed)))
-            for known in block.entries:
-                if known.pack < 0 <= known.place:
-                    known.pack = len(packs) - 1
-                name = found.take(known.facts)
+            for facts in block.entries:
+                if facts.pack < 0 <= facts.place:
+                    facts.pack = len(packs) - 1
+                name = found.take(facts)
                 if name is not None:
-                    if name != known.facts.name:
+                    if name != facts.name:
                         names[len(where) // 2] = name
-                    where.extend((known.pack, known.place))
+                    where.extend((facts.pack, facts.place))
             if cache is not None:
-                entries += block.entries
+                cache.note(block.entries)
             bar.update(len(block.entries))
     if spool is not None:
         spool.finish()
     if cache is not None:
-        cache.save(entries, packs, started)
+        cache.save(packs, started)
     return SpooledImages(packs, np.array(where, dtype=np.int64).reshape(-1, 2), names)

@@ -8,16 +8,35 @@ from pathlib import Path
 
 from ..dataset import AnnotatedImage
 
-__all__ = ["name_below", "shared_root"]
+__all__ = ["NamesBelow", "common_folder", "name_below", "shared_root"]
+
+
+class NamesBelow:
+    """Names files relative to a folder, with forward slashes.
+
+    Args:
+        folder: the folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._folder = folder
+        self._start = f"{os.fspath(folder)}{os.sep}"
+        self._here = ""
+
+    def __call__(self, path: str) -> str:
+        """Return the path from the folder."""
+        if os.sep == "/" and not path.startswith("/"):
+            self._here = self._here or f"{os.getcwd()}/"
+            path = self._here + path
+        # Nearly all paths are plain ones, and taking them apart costs more than reading the annotations.
+        if path.startswith(self._start) and os.sep == "/" and "/." not in path and "//" not in path:
+            return path[len(self._start) :]
+        return Path(os.path.relpath(path, self._folder)).as_posix()
 
 
 def name_below(path: str, folder: str | os.PathLike[str]) -> str:
     """Return a path relative to a folder, with forward slashes."""
-    start = f"{os.fspath(folder)}{os.sep}"
-    # Nearly all paths are plain ones, and taking them apart costs more than reading the annotations.
-    if path.startswith(start) and os.sep == "/" and "/." not in path and "//" not in path:
-        return path[len(start) :]
-    return Path(os.path.relpath(path, folder)).as_posix()
+    return NamesBelow(folder)(path)
 
 
 def shared_root(images: Iterable[AnnotatedImage]) -> Path | None:
@@ -30,18 +49,25 @@ def shared_root(images: Iterable[AnnotatedImage]) -> Path | None:
         The folder from which their names are, where it is the same for all; else one that holds them all.
         None where a picture is embedded in a JSON, or they lie on several drives.
     """
-    root: str | None = None
+    places = []
     for image in images:
         if image.embedded:
             return None
-        source = os.path.abspath(image.source)
-        end = os.sep + image.name.replace("/", os.sep)
-        own = source[: -len(end)] if source.endswith(end) else os.path.dirname(source)
-        if root is None:
-            root = own
-        elif root != own:
-            try:
-                root = os.path.commonpath([root or os.sep, own or os.sep])
-            except ValueError:
-                return None
-    return None if root is None else Path(root or os.sep)
+        places.append((image.name, image.source))
+    return common_folder(places)
+
+
+def common_folder(places: Iterable[tuple[str, str]]) -> Path | None:
+    """Do as :func:`shared_root` for names and files of pictures of which none is embedded."""
+    owns: dict[str, None] = {}
+    for name, source in places:
+        end = os.sep + name.replace("/", os.sep)
+        own = (source[: -len(end)] or os.sep) if source.endswith(end) else os.path.dirname(source)
+        owns[own] = None
+    if not owns:
+        return None
+    folders = {os.path.abspath(own) for own in owns}
+    try:
+        return Path(os.path.commonpath(folders) or os.sep)
+    except ValueError:
+        return None

@@ -2,94 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
 import tempfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from ....errors import DataError
-from ....utils.heap import without_collection
-from ...annotations.checks import RawAnnotation
 from ..dataset import AnnotatedImage
+from .packing import Packed, unpack
 
-__all__ = ["Place", "Spool", "SpooledImages", "pack", "plain_loads", "unpack"]
+__all__ = ["Place", "Spool", "SpooledImages"]
 
-# Offset, length and checksum of a pack in its file.
-Place = tuple[int, int, int]
+# Where a pack is in its file: offset, then length and checksum of each of its parts.
+Place = tuple[int, int, int, int, int]
 
 # Packs that are kept unpacked. Images of one pack may lie among those of others.
 _OPEN_PACKS = 4
-
-
-def pack(images: Sequence[AnnotatedImage]) -> bytes:
-    """Turn images into bytes. Their ``extra`` may hold what JSON can hold."""
-    outlines: list[np.ndarray] = []
-    records = [
-        (
-            *(image.name, image.source, image.height, image.width, image.embedded, image.split, image.extra),
-            [_packed(raw, outlines) for raw in image.annotations],
-        )
-        for image in images
-    ]
-    points = np.concatenate(outlines).tobytes() if outlines else b""
-    return pickle.dumps((records, points), pickle.HIGHEST_PROTOCOL)
-
-
-def unpack(data: bytes) -> list[AnnotatedImage]:
-    """Turn what :func:`pack` returned back into images. No code is run, whatever the bytes hold.
-
-    Raises:
-        pickle.UnpicklingError: for other bytes.
-    """
-    with without_collection():
-        return _unpacked(*plain_loads(data))
-
-
-def _unpacked(records: list[Any], flat: bytes) -> list[AnnotatedImage]:
-    points = np.frombuffer(bytearray(flat), dtype=np.float64).reshape(-1, 2)
-    images, at = [], 0
-    for name, source, height, width, embedded, split, extra, packed in records:
-        annotations = []
-        for place, counts, polygons, *rest in packed:
-            if counts is not None:
-                polygons = []
-                for count in counts:
-                    polygons.append(points[at : at + count])
-                    at += count
-            annotations.append(RawAnnotation(place, polygons, *rest))
-        images.append(AnnotatedImage(name, source, height, width, annotations, embedded, split, extra))
-    return images
-
-
-def plain_loads(data: bytes) -> Any:
-    """Load a pickle of numbers, texts, lists, tuples and dicts.
-
-    Raises:
-        pickle.UnpicklingError: for one that names anything else.
-    """
-    return _PlainUnpickler(io.BytesIO(data)).load()
-
-
-def _packed(raw: RawAnnotation, outlines: list[np.ndarray]) -> tuple[Any, ...]:
-    """An annotation without its outline, which goes to `outlines` where it is arrays of points."""
-    polygons, counts = raw.polygons, None
-    if polygons is not None and all(type(p) is np.ndarray and p.shape[1:] == (2,) for p in polygons):
-        counts = [len(polygon) for polygon in polygons]
-        outlines += polygons
-        polygons = None
-    return raw.place, counts, polygons, raw.rle, raw.bbox, raw.iscrowd, raw.extra, raw.label
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        """Refuse everything but numbers, texts, lists and dicts."""
-        raise pickle.UnpicklingError(f"{module}.{name} has no place among annotations")
 
 
 class Spool:
@@ -110,11 +42,13 @@ class Spool:
         # Another process may have this file open as well, so places are read, not the file's position.
         self._descriptor = self._file.fileno()
 
-    def append(self, data: bytes) -> Place:
-        """Add a pack and return where it is: offset, length and checksum."""
-        place = (self.end, len(data), zlib.crc32(data))
-        self._file.write(data)
-        self.end += len(data)
+    def append(self, packed: Packed) -> Place:
+        """Add a pack and return where it is."""
+        light, outlines = packed
+        place = (self.end, len(light), zlib.crc32(light), len(outlines), zlib.crc32(outlines))
+        self._file.write(light)
+        self._file.write(outlines)
+        self.end += len(light) + len(outlines)
         return place
 
     def finish(self) -> None:
@@ -122,12 +56,16 @@ class Spool:
         self._file.flush()
 
     def read(self, place: Place) -> list[AnnotatedImage]:
-        """Return the images of a pack.
+        """Return the images of a pack; their annotations are read when they are asked for.
 
         Raises:
-            DataError: where the file was damaged.
+            DataError: where the file was damaged; also later, when annotations are asked for.
         """
-        offset, length, checksum = place
+        offset, length, checksum, further, checksum_further = place
+        light = self._bytes(offset, length, checksum)
+        return unpack(light, lambda: self._bytes(offset + length, further, checksum_further))
+
+    def _bytes(self, offset: int, length: int, checksum: int) -> bytes:
         if hasattr(os, "pread"):
             data = os.pread(self._descriptor, length, offset)
         else:
@@ -137,7 +75,7 @@ class Spool:
             raise DataError(
                 f"The file {self.path or 'of annotations'} was damaged while in use; read the dataset again."
             )
-        return unpack(data)
+        return data
 
 
 class SpooledImages:
@@ -163,13 +101,22 @@ class SpooledImages:
         return len(self._where)
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
+        if not self._names:
+            return self._packed()
+        return (
+            replace(image, name=self._names.get(number, image.name))
+            for number, image in enumerate(self._packed())
+        )
+
+    def _packed(self) -> Iterator[AnnotatedImage]:
         opened: OrderedDict[int, list[AnnotatedImage]] = OrderedDict()
-        for number, (pack_number, place) in enumerate(self._where.tolist()):
-            if pack_number not in opened:
-                if len(opened) == _OPEN_PACKS:
-                    opened.popitem(last=False)
-                spool, at = self._packs[pack_number]
-                opened[pack_number] = spool.read(at)
-            image = opened[pack_number][place]
-            image.name = self._names.get(number, image.name)
-            yield image
+        last, images = -1, list[AnnotatedImage]()
+        for pack_number, place in self._where.tolist():
+            if pack_number != last:
+                if pack_number not in opened:
+                    if len(opened) == _OPEN_PACKS:
+                        opened.popitem(last=False)
+                    spool, at = self._packs[pack_number]
+                    opened[pack_number] = spool.read(at)
+                last, images = pack_number, opened[pack_number]
+            yield images[place]

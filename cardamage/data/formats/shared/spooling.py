@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..dataset import AnnotatedImage
-from .spool import Place, Spool, SpooledImages, pack
+from .packing import pack
+from .spool import Place, Spool, SpooledImages
 
 __all__ = ["spooled"]
 

@@ -89,7 +89,7 @@ def unique_images(parts: Sequence[AnnotatedDataset], report: AnnotationReport) -
                     f"The image {image.name} is listed twice in {source}, with two sizes; "
                     "remove one of the entries."
                 )
-            first.annotations += image.annotations
+            first.annotations = [*first.annotations, *image.annotations]
             report.add(
                 "changed", "the picture is listed twice; its entries are joined", f"{source}, {image.name}"
             )

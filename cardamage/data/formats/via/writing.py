@@ -52,7 +52,9 @@ def write(
     """
     tell_fields(dataset.extra, "VIA", dataset.source, losses, carried=["via"])
     tell_fields({"categories' fields": dataset.extra.get("categories")}, "VIA", dataset.source, losses)
-    root = shared_root(dataset.images) if options.pictures == "keep" else None
+    root = None
+    if options.pictures == "keep":
+        root = dataset.picture_root or shared_root(dataset.images)
     how = "copy" if options.pictures == "keep" and root is None else options.pictures
     parts: dict[str, _Part] = {}
     try:

@@ -53,7 +53,8 @@ def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that counts as large."""
     monkeypatch.setattr(labelme_reading, "FEW", 8)
     monkeypatch.setattr(labelme_pool, "FEW", 8)
-    monkeypatch.setattr(labelme_pool, "_BLOCK", 4)
+    for module in (labelme_reading, labelme_pool):
+        monkeypatch.setattr(module, "FILES_IN_BLOCK", 4)
     folder = tmp_path / "photos"
     for number in range(50):
         extra = [shape("point", [[1, 1]], shape_type="point")] if number % 7 == 0 else []

@@ -10,7 +10,8 @@ import pytest
 
 from cardamage.data.annotations.checks import RawAnnotation
 from cardamage.data.formats.dataset import AnnotatedImage
-from cardamage.data.formats.shared.spool import Spool, SpooledImages, pack, unpack
+from cardamage.data.formats.shared.packing import KeptAnnotations, pack, unpack
+from cardamage.data.formats.shared.spool import Spool, SpooledImages
 from cardamage.errors import DataError
 
 
@@ -33,14 +34,44 @@ def same(one: AnnotatedImage, other: AnnotatedImage) -> bool:
     return repr(one) == repr(other)
 
 
+def packed_and_back(images: list[AnnotatedImage]) -> list[AnnotatedImage]:
+    light, outlines = pack(images)
+    return unpack(light, lambda: outlines)
+
+
 def test_a_pack_holds_all() -> None:
     images = [image(number) for number in range(5)]
-    assert all(map(same, unpack(pack(images)), images))
-    assert unpack(pack([])) == []
+    found = packed_and_back(images)
+    assert all(map(same, found, images))
+    assert all(map(same, packed_and_back(found), images))
+    assert packed_and_back([]) == []
+
+
+def test_outlines_are_read_when_they_are_asked_for() -> None:
+    light, outlines = pack([image(number) for number in range(3)])
+    asked: list[int] = []
+
+    def read() -> bytes:
+        asked.append(1)
+        return outlines
+
+    found = unpack(light, read)
+    assert [len(one.annotations) for one in found] == [4, 3, 4]
+    assert asked == []
+    assert [[raw.place for raw in one.annotations] for one in found[:2]] == [list("abcd"), list("bcd")]
+    assert asked == [1]
+
+
+def test_labels_are_changed_without_outlines() -> None:
+    kept = KeptAnnotations.of([RawAnnotation("a", label="x"), RawAnnotation("b", label="y")], ["1", "2"])
+    other = kept.renamed({"x": "y", "y": "x"})
+    assert (list(kept.labels), list(other.labels), other.texts) == (["x", "y"], ["y", "x"], ["1", "2"])
+    assert [raw.label for raw in other] == ["y", "x"]
+    assert [raw.label for raw in kept] == ["x", "y"]
 
 
 def test_points_may_be_changed() -> None:
-    (found,) = unpack(pack([image(0)]))
+    (found,) = packed_and_back([image(0)])
     polygons = found.annotations[0].polygons
     assert polygons is not None
     for polygon in polygons:
@@ -68,11 +99,13 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     spool = Spool(str(tmp_path / "packs"))
     place = spool.append(pack([image(0)]))
     spool.finish()
-    data = bytearray((tmp_path / "packs").read_bytes())
-    data[len(data) // 2] ^= 1
-    (tmp_path / "packs").write_bytes(data)
-    with pytest.raises(DataError, match="was damaged while in use; read the dataset again"):
-        spool.read(place)
+    whole = (tmp_path / "packs").read_bytes()
+    for at in (5, len(whole) - 5):
+        data = bytearray(whole)
+        data[at] ^= 1
+        (tmp_path / "packs").write_bytes(data)
+        with pytest.raises(DataError, match="was damaged while in use; read the dataset again"):
+            list(spool.read(place)[0].annotations)
 
 
 class Touch:
@@ -88,5 +121,8 @@ class Touch:
 def test_no_code_is_run(tmp_path: Path) -> None:
     data = pickle.dumps(([Touch(tmp_path / "made")], b""))
     with pytest.raises(pickle.UnpicklingError, match="has no place among annotations"):
-        unpack(data)
+        unpack(data, lambda: b"")
+    (found,) = unpack(pack([image(0)]).light, lambda: data)
+    with pytest.raises(pickle.UnpicklingError, match="has no place among annotations"):
+        found.annotations[0]
     assert not (tmp_path / "made").exists()
