@@ -1,4 +1,4 @@
-"""Opens files in Labelme's own reader and window, and prints what these hold.
+"""Opens files in Labelme's own reader and window, prints what these hold, and saves them where asked to.
 
 Run in a process of its own: the Qt of OpenCV's wheels gets in the way of Labelme's. For versions 4 to 7.
 """
@@ -56,12 +56,23 @@ class Window:
         self._window.grab()
         return found
 
+    def save(self, path: str) -> None:
+        """Save what is open as another file."""
+        save = getattr(self._window, "save_labels", None) or self._window.saveLabels
+        if not save(path):
+            raise RuntimeError(f"{path} was not saved")
+
 
 def main() -> None:
-    """Read paths from the standard input, a line each."""
-    paths = sys.stdin.read().splitlines()
+    """Read paths from the standard input, a line each; one behind a tab is where to save the file."""
     window = Window()
-    print(json.dumps([[read(path), window.open(path)] for path in paths]))
+    found = []
+    for line in sys.stdin.read().splitlines():
+        path, _, target = line.partition("\t")
+        found.append([read(path), window.open(path)])
+        if target:
+            window.save(target)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

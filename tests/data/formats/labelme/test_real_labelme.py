@@ -30,12 +30,15 @@ pytestmark = pytest.mark.skipif(
 SQUARE = np.array([[10, 10], [20, 10], [20, 20], [10, 20]], float)
 
 
-def opened(files: list[Path]) -> list[list[Any]]:
-    """What Labelme's reader and its window hold of each file."""
+def opened(files: list[Path], targets: list[Path] | None = None) -> list[list[Any]]:
+    """What Labelme's reader and its window hold of each file; with targets, each is saved there."""
+    lines = [str(file) for file in files]
+    if targets is not None:
+        lines = [f"{line}\t{target}" for line, target in zip(lines, targets, strict=True)]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("QT_")}
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("open_in_labelme.py"))],
-        input="".join(f"{file}\n" for file in files),
+        input="".join(f"{line}\n" for line in lines),
         env={**environment, "QT_QPA_PLATFORM": "offscreen"},
         capture_output=True,
         text=True,
@@ -57,7 +60,8 @@ def assert_open(folder: Path) -> None:
         assert in_window == expected, file
 
 
-def test_every_kind_of_shape(tmp_path: Path) -> None:
+def every_kind(folder: Path) -> Path:
+    """A folder with one picture, and a shape of each kind that Labelme 5.4 knows."""
     patch = np.random.default_rng(0).random((9, 12)) > 0.4
     file = io.BytesIO()
     Image.fromarray(patch).save(file, "PNG")
@@ -74,18 +78,59 @@ def test_every_kind_of_shape(tmp_path: Path) -> None:
         {"label": kind, "points": points, "shape_type": kind, "group_id": None, "flags": {"old": True}}
         for kind, points in kinds.items()
     ]
+    shapes[0] |= {"description": 'small, "round" and rayé', "checked_by": ["A", 2]}
+    shapes[3] |= {"line_width": 7}
     shapes[-1]["mask"] = mask
-    source = {"version": "5.5.0", "flags": {"done": True}, "shapes": shapes, "imagePath": "a.jpg"}
-    source |= {"imageData": None, "imageHeight": 40, "imageWidth": 60, "weather": "rain"}
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in/a.json").write_text(json.dumps(source))
-    Image.new("RGB", (60, 40)).save(tmp_path / "in/a.jpg")
-    dataset = read_annotations(tmp_path / "in", "labelme")
+    shapes += [
+        {"label": "parts", "points": (SQUARE + shift).tolist(), "shape_type": "polygon", "group_id": 4}
+        for shift in (0, 15)
+    ]
+    source = {"version": "5.5.0", "flags": {"done": True, "dark": False}, "shapes": shapes}
+    source |= {
+        "imagePath": "a.jpg",
+        "imageData": None,
+        "imageHeight": 40,
+        "imageWidth": 60,
+        "weather": "rain",
+    }
+    folder.mkdir()
+    (folder / "a.json").write_text(json.dumps(source))
+    Image.new("RGB", (60, 40)).save(folder / "a.jpg")
+    return folder
+
+
+def test_every_kind_of_shape(tmp_path: Path) -> None:
+    dataset = read_annotations(every_kind(tmp_path / "in"), "labelme")
     for name, embed in (("beside", False), ("inside", True)):
         write(dataset, tmp_path / name, WriteOptions("copy", embed=embed), AnnotationReport("x"))
         written = json.loads((tmp_path / name / "a.json").read_text())
-        assert [s["shape_type"] for s in written["shapes"]] == list(kinds)
+        kinds = [shape["shape_type"] for shape in written["shapes"]]
+        assert kinds == ["polygon", "rectangle", "circle", "linestrip", "line", "mask", "polygon", "polygon"]
         assert_open(tmp_path / name)
+
+
+def objects(folder: Path) -> list[tuple[Any, ...]]:
+    """All that is read of a folder's objects, and of its images."""
+    found: list[tuple[Any, ...]] = []
+    for image in read_annotations(folder, "labelme", ReadOptions(), AnnotationReport("x")).images:
+        found.append((image.name, image.height, image.width, image.extra))
+        for raw in image.annotations:
+            outline = raw.rle and (raw.rle["size"], raw.rle["counts"])
+            points = raw.polygons and [np.asarray(polygon).tolist() for polygon in raw.polygons]
+            found.append((raw.label, points, outline, raw.bbox, raw.iscrowd, raw.extra))
+    return found
+
+
+@pytest.mark.parametrize("embed", [False, True])
+def test_what_labelme_saves_is_read_as_it_was_written(embed: bool, tmp_path: Path) -> None:
+    dataset = read_annotations(every_kind(tmp_path / "in"), "labelme")
+    write(dataset, tmp_path / "out", WriteOptions("copy", embed=embed), AnnotationReport("x"))
+    file = tmp_path / "out/a.json"
+    before, text = objects(file.parent), file.read_text()
+    assert len(before) == 1 + 7
+    opened([file], [file])
+    assert file.read_text() != text
+    assert objects(file.parent) == before
 
 
 def test_what_comes_from_other_formats(tmp_path: Path) -> None:
