@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
-from PIL import Image
 from pycocotools.coco import COCO
 
 from cardamage.data.annotations.checks import RawAnnotation
@@ -20,22 +17,7 @@ from cardamage.data.formats.coco import read, write
 from cardamage.data.formats.dataset import AnnotatedDataset, AnnotatedImage
 from cardamage.data.formats.registry import ReadOptions, WriteOptions, Written
 from cardamage.errors import DataError, TrainingError
-
-SQUARE = [10, 10, 20, 10, 20, 20, 10, 20]
-
-
-def picture(path: Path, grey: int = 0) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (50, 40), (grey, grey, grey)).save(path)
-    return str(path)
-
-
-def image_of(folder: Path, *annotations: RawAnnotation, name: str = "a.jpg", **fields: Any) -> AnnotatedImage:
-    return AnnotatedImage(name, picture(folder / name), 40, 50, list(annotations), **fields)
-
-
-def square(label: str = "dent", **fields: Any) -> RawAnnotation:
-    return RawAnnotation("here", **{"polygons": [SQUARE], "label": label, **fields})
+from tests.support.annotated_images import SQUARE, Endless, growth, image_of, square, write_picture
 
 
 def written(
@@ -231,7 +213,7 @@ def test_pictures_copied_or_kept(tmp_path: Path) -> None:
         ("x/ä b.jpg", str(tmp_path / "out/images/x/ä b.jpg"))
     ]
     assert done.dataset["all"].endswith(f"@{tmp_path}/out/images")
-    elsewhere = AnnotatedImage("b.jpg", picture(tmp_path / "other/c.jpg"), 40, 50, [])
+    elsewhere = AnnotatedImage("b.jpg", write_picture(tmp_path / "other/c.jpg"), 40, 50, [])
     done, _ = written(tmp_path, [image, elsewhere])
     names = [i["file_name"] for i in json.loads(done.files[0].read_text())["images"]]
     assert names == ["src/x/ä b.jpg", "other/c.jpg"]
@@ -267,26 +249,6 @@ def test_written_and_read_is_the_same(tmp_path: Path) -> None:
             assert (a.label, a.polygons, a.rle, a.extra) == (b.label, b.polygons, b.rle, b.extra)
 
 
-class Endless:
-    """Images that are made when they are asked for."""
-
-    def __init__(self, source: str, count: int) -> None:
-        self.source, self.count = source, count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[AnnotatedImage]:
-        for number in range(self.count):
-            yield AnnotatedImage(f"{number}", self.source, 40, 50, [square(extra={"text": "x" * 2000})])
-
-
 def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
-    source = picture(tmp_path / "a.jpg")
-    peaks = []
-    for count in (50, 2000):
-        tracemalloc.start()
-        written(tmp_path, Endless(source, count))
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < peaks[0] + 1_000_000
+    source = write_picture(tmp_path / "a.jpg")
+    assert growth(lambda count: written(tmp_path, Endless(source, count)), 50, 2000) < 1_000_000

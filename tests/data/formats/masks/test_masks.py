@@ -23,16 +23,15 @@ from cardamage.data.formats.registry import (
     write_annotations,
 )
 from cardamage.errors import DataError
+from tests.support.annotated_images import write_picture
+from tests.support.drawn_masks import drawn, text_rle
 
 SIZE = (20, 30)
 TRIANGLE = [[2, 2], [12, 2], [12, 12]]
 
 
 def photo(folder: Path, name: str = "images/a.jpg", size: tuple[int, int] = SIZE) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size[::-1]).save(path)
-    return path
+    return Path(write_picture(folder / name, size))
 
 
 def png(path: Path, values: np.ndarray, mode: str | None = None) -> Path:
@@ -49,11 +48,6 @@ def block(*boxes: tuple[int, int, int, int, int]) -> np.ndarray:
     for x0, y0, x1, y1, value in boxes:
         values[y0:y1, x0:x1] = value
     return values
-
-
-def text_rle(mask: np.ndarray) -> dict[str, Any]:
-    rle = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": list(mask.shape), "counts": rle["counts"].decode()}
 
 
 def read(folder: Path, **options: Any) -> tuple[AnnotatedDataset, AnnotationReport]:
@@ -290,16 +284,11 @@ def test_single_objects_come_back_exactly(tmp_path_factory: pytest.TempPathFacto
         else:
             raws.append(RawAnnotation("x", [random.uniform(0, 20, (5, 2)) for _ in range(2)], label=label))
     dataset, losses = again(dataset_of(folder, *raws, split="train"), folder / "masks")
-    drawn = [(r.label, r.rle or drawn_of(r.polygons)) for r in raws]
+    expected = [(r.label, r.rle or text_rle(drawn(r.polygons or [], *SIZE))) for r in raws]
     (image,) = dataset.images
     assert image.split == "train"
-    assert [(a.label, a.rle) for a in image.annotations] == [(n, m) for n, m in drawn if mask_util.area(m)]
+    assert [(a.label, a.rle) for a in image.annotations] == [(n, m) for n, m in expected if mask_util.area(m)]
     assert {f.reason for f in losses.findings} <= {"its mask has no pixel"}
-
-
-def drawn_of(polygons: Any) -> dict[str, Any]:
-    rles = mask_util.frPyObjects([np.asarray(p).reshape(-1).tolist() for p in polygons], *SIZE)
-    return text_rle(mask_util.decode(mask_util.merge(rles)))
 
 
 NAMES = [

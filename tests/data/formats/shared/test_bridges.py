@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import pycocotools.mask as mask_util
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,11 +11,7 @@ from hypothesis.extra.numpy import arrays
 from cardamage.data.annotations import outlines
 from cardamage.data.formats.shared.bridges import joined, parted
 from cardamage.data.formats.shared.outlining import mask_outlines, simplify
-
-
-def drawn(rings: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
-    rles = mask_util.frPyObjects([ring.reshape(-1).tolist() for ring in rings], height, width)
-    return mask_util.decode(mask_util.merge(rles)) != 0
+from tests.support.drawn_masks import drawn
 
 
 def edges(ring: np.ndarray) -> frozenset[tuple[tuple[float, ...], ...]]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from cardamage.data.annotations import outlines
 from cardamage.data.formats.shared.outlining import mask_outlines, simplify
-
-
-def drawn(rings: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
-    if not rings:
-        return np.zeros((height, width), dtype=bool)
-    rles = mask_util.frPyObjects([ring.reshape(-1).tolist() for ring in rings], height, width)
-    return mask_util.decode(mask_util.merge(rles)) != 0
+from tests.support.drawn_masks import drawn
 
 
 def assert_exact(mask: np.ndarray) -> list[np.ndarray]:

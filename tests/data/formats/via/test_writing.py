@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
-from PIL import Image
 
-from cardamage.data.annotations.checks import RawAnnotation, check_annotation
+from cardamage.data.annotations.checks import check_annotation
 from cardamage.data.annotations.report import AnnotationReport
 from cardamage.data.formats import coco, via
-from cardamage.data.formats.dataset import AnnotatedDataset, AnnotatedImage
+from cardamage.data.formats.dataset import AnnotatedDataset
 from cardamage.data.formats.registry import ReadOptions, WriteOptions, Written
 from cardamage.errors import DataError, TrainingError
+from tests.support.annotated_images import SQUARE, Endless, growth, image_of, square, write_picture
 from tests.support.paths import SHARED_DATA
 
-SQUARE = [10, 10, 20, 10, 20, 20, 10, 20]
 on_real_sets = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the real photographs are not here")
-
-
-def picture(path: Path) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (50, 40)).save(path)
-    return str(path)
-
-
-def image_of(folder: Path, *annotations: RawAnnotation, name: str = "a.jpg", **fields: Any) -> AnnotatedImage:
-    return AnnotatedImage(name, picture(folder / name), 40, 50, list(annotations), **fields)
-
-
-def square(label: str = "dent", **fields: Any) -> RawAnnotation:
-    return RawAnnotation("here", **{"polygons": [SQUARE], "label": label, **fields})
 
 
 def written(
@@ -239,27 +222,9 @@ def test_what_cannot_be_written_at_all(tmp_path: Path) -> None:
         written(tmp_path, [image_of(tmp_path, square())])
 
 
-class Endless:
-    def __init__(self, source: str, count: int) -> None:
-        self.source, self.count = source, count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[AnnotatedImage]:
-        for number in range(self.count):
-            yield AnnotatedImage(f"{number}", self.source, 40, 50, [square(extra={"text": "x" * 2000})])
-
-
 def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
-    source = picture(tmp_path / "a.jpg")
-    peaks = []
-    for count in (50, 1000):
-        tracemalloc.start()
-        written(tmp_path, Endless(source, count))
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < peaks[0] + 1_000_000
+    source = write_picture(tmp_path / "a.jpg")
+    assert growth(lambda count: written(tmp_path, Endless(source, count)), 50, 1000) < 1_000_000
 
 
 SHAPES = [
@@ -272,7 +237,7 @@ SHAPES = [
 
 
 def test_every_shape_comes_back_from_coco(tmp_path: Path) -> None:
-    picture(tmp_path / "a.jpg")
+    write_picture(tmp_path / "a.jpg")
     regions = [
         {
             "shape_attributes": shape,

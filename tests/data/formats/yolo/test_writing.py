@@ -22,16 +22,14 @@ from cardamage.data.formats.registry import (
     write_annotations,
 )
 from cardamage.errors import DataError
+from tests.support.annotated_images import write_picture
+from tests.support.drawn_masks import drawn, text_rle
 
 SIZE = (40, 60)
 
 
 def photo(folder: Path, name: str = "a.jpg") -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        Image.new("RGB", SIZE[::-1]).save(path)
-    return path
+    return Path(write_picture(folder / name, SIZE))
 
 
 def dataset_of(folder: Path, *annotations: RawAnnotation, **image: Any) -> AnnotatedDataset:
@@ -53,13 +51,7 @@ def again(
 def mask_of(raw: RawAnnotation, size: tuple[int, int] = SIZE) -> np.ndarray:
     if raw.rle is not None:
         return mask_util.decode(raw.rle) != 0
-    polygons = [np.asarray(p, dtype=float).reshape(-1).tolist() for p in raw.polygons or []]
-    return mask_util.decode(mask_util.merge(mask_util.frPyObjects(polygons, *size))) != 0
-
-
-def text_rle(mask: np.ndarray) -> dict[str, Any]:
-    rle = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": list(mask.shape), "counts": rle["counts"].decode()}
+    return drawn(raw.polygons or [], *size)
 
 
 def sentences(report: AnnotationReport) -> list[tuple[str, str]]:
@@ -79,14 +71,14 @@ def test_outlines_draw_the_same_mask_again(
     folder = tmp_path_factory.mktemp("set")
     raw = RawAnnotation("x", [np.array(part) for part in shape], label="scratch")
     (image,), losses = again(dataset_of(folder, raw), folder / "yolo")
-    drawn = mask_of(raw)
+    expected = mask_of(raw)
     if not image.annotations:
         assert ("lost", "a part of its outline has fewer than 3 points in the image") in sentences(losses)
-        assert not drawn.any()
+        assert not expected.any()
         return
     (read,) = image.annotations
     assert read.label == "scratch"
-    np.testing.assert_array_equal(mask_of(read), drawn)
+    np.testing.assert_array_equal(mask_of(read), expected)
 
 
 @settings(deadline=None, max_examples=50)
