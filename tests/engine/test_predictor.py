@@ -16,7 +16,7 @@ from cardamage.engine.predictor import _metadata
 from cardamage.engine.testing import test_datasets
 from cardamage.errors import ConfigValueError
 from cardamage.evaluation import DatasetEvaluator
-from cardamage.modeling import build_model
+from cardamage.modeling import GeneralizedRCNNWithTTA, build_model
 from cardamage.modeling.fusion import FastInference
 
 test_datasets.__test__ = False  # type: ignore[attr-defined]
@@ -129,3 +129,30 @@ def test_pictures_are_resized_as_the_config_says(format: str, resize: str, least
     expected = expected if format == "BGR" else expected[:, :, ::-1]
     difference = np.abs(sample["image"].numpy().astype(int) - expected.transpose(2, 0, 1))
     assert least <= difference.max() <= most
+
+
+def test_several_views_of_whole_pictures_are_looked_at_where_the_config_asks_for_it() -> None:
+    cfg = _tiny_cfg()
+    cfg.TEST.AUG.ENABLED, cfg.TEST.AUG.MIN_SIZES, cfg.TEST.PRECISION = True, (48, 64), "float32"
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.DATASETS.TEST = 3, ("views_val",)
+    MetadataCatalog.get("views_val").thing_classes = ["left_door", "hood", "right_door"]
+    try:
+        predictor = DefaultPredictor(cfg)
+        rng = np.random.default_rng(0)
+        images = [
+            rng.integers(0, 256, (h, w, 3)).astype(np.uint8) for h, w in ((90, 120), (70, 60), (90, 120))
+        ]
+        assert predictor.preprocess(images[0])["image"].shape == (3, 90, 120)
+        augmented = GeneralizedRCNNWithTTA(cfg, predictor.model)
+        assert augmented._exchange.tolist() == [2, 1, 0]
+        for image, output in zip(images, predictor(images), strict=True):
+            expected = augmented([predictor.preprocess(image)])[0]["instances"]
+            assert len(output["instances"]) == len(expected) > 0
+            assert np.allclose(output["instances"].scores, expected.scores, atol=1e-4)
+        # Scripts put a model of views in place by themselves; it isn't wrapped again.
+        predictor.model = augmented
+        assert predictor.fast_model.module is augmented
+    finally:
+        MetadataCatalog.remove("views_val")
+    cfg.INPUT.RESIZE = "exact"
+    assert DefaultPredictor(cfg).preprocess(images[0])["image"].shape == (3, 64, 85)

@@ -256,6 +256,13 @@ def test_an_empty_output_folder_name_is_refused(flags: Flags, tmp_path: Path) ->
         backend.main(flags(tmp_path, "OUTPUT_DIR", ""))
 
 
+def test_views_are_refused(flags: Flags, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigValueError, match="--backend detectron2 evaluates without test-time augmentation"
+    ):
+        backend.main(flags(tmp_path, "TEST.AUG.ENABLED", "True"))
+
+
 def test_the_command_line_is_the_same(ours: Path, config_file: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train_net.py"), "--backend", "detectron2", "--eval-only"]
     command += ["--config-file", str(config_file), "--num-gpus", "1", "MODEL.WEIGHTS"]
