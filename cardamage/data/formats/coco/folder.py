@@ -12,6 +12,7 @@ from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedDataset
 from ..registry import ReadOptions
 from ..shared.json_opening import json_files, json_opening
+from ..shared.listing import folders_in
 from ..shared.uniting import name_from_one_folder, splits_of, unique_images
 from .reading import read_coco_file
 
@@ -53,7 +54,7 @@ def coco_files(folder: Path) -> dict[Path, str]:
         The split of each file, which is its folder's name or its own; empty where the name says nothing.
     """
     try:
-        below = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        below = folders_in(folder)
     except OSError:
         return {}
     found: list[Path] = []

@@ -91,7 +91,8 @@ def checked_dataset(dataset: AnnotatedDataset, report: AnnotationReport) -> tupl
 
 
 def _tell_unknown_label(dataset: AnnotatedDataset, ids: dict[str, int]) -> None:
-    if any(label not in ids for head in dataset.heads or () for label, _ in head.counts):
+    held = {head.counts for head in dataset.heads or ()}
+    if any(label not in ids for counts in held for label, _ in counts):
         for image in dataset.images:
             for raw in image.annotations:
                 class_id(raw, ids)

@@ -22,6 +22,7 @@ from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedDataset, to_dicts
 from ..registry import ReadOptions
 from ..shared.json_opening import json_files
+from ..shared.listing import folders_in
 from ..shared.uniting import name_from_one_folder, splits_of, unique_images
 from .file import is_via
 from .reading import read_via
@@ -106,7 +107,7 @@ def read(path: Path, options: ReadOptions, report: AnnotationReport) -> Annotate
 def _via_files(folder: Path) -> dict[Path, list[Path]]:
     """The VIA files in a folder and in those right below it."""
     try:
-        below = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        below = folders_in(folder)
     except OSError:
         return {}
     places = (folder, *below)

@@ -12,6 +12,7 @@ import yaml
 
 from ....errors import DataError
 from ....utils.suggest import did_you_mean
+from ..shared.listing import files_in
 from ..shared.text_files import read_text
 from .names import NAME_FILES, names_in, numbered_names
 from .places import (
@@ -142,7 +143,7 @@ def has_labels(folder: Path) -> bool:
 
 
 def _description(folder: Path) -> Path | None:
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".yaml", ".yml") and p.is_file())
+    files = sorted(folder / name for name in files_in(folder, (".yaml", ".yml")))
     usual = [p for p in files if p.stem in ("data", "dataset")]
     described = [p for p in usual or files if _describes(p)]
     if len(described) > 1:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ....errors import DataError
 from ...images.signs import PICTURE_SUFFIXES
+from ..shared.listing import files_in, folders_in
 from ..shared.natural_order import natural_key
 from ..shared.text_files import read_text
 from .names import NAME_FILES
@@ -129,5 +130,7 @@ def _has_labels(images: Path, labels: Path) -> bool:
     with os.scandir(labels) as entries:
         stems = {e.name[:-4] for e in entries if e.name.endswith(".txt") and e.name not in NAME_FILES}
     if images != labels:
-        return bool(stems) or any(path.is_dir() for path in labels.iterdir())
-    return any(p.stem in stems for p in images.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        return bool(stems) or bool(folders_in(labels))
+    if not stems:
+        return False
+    return any(os.path.splitext(name)[0] in stems for name in files_in(images, PICTURE_SUFFIXES))
