@@ -215,6 +215,19 @@ def test_what_labelme_cannot_hold_is_listed(tmp_path: Path) -> None:
     assert shapes[-1]["n"] == 0.5
 
 
+def test_outlines_stay_whole_in_labelme_that_leaves_out_repeats_of_the_first_point(tmp_path: Path) -> None:
+    hole = [[10, 10], [14, 14], [14, 20], [20, 20], [20, 14], [14, 14], [10, 10], [30, 10], [30, 30]]
+    closed = [[5, 35], [9, 35], [9, 39], [5, 35]]
+    dataset = dataset_of(*(RawAnnotation("x", [np.array(p, float)], label="dent") for p in (hole, closed)))
+    content, _ = written(dataset, tmp_path)
+    first, second = (shape["points"] for shape in content["shapes"])
+    kept = [first[0], *(point for point in first[1:] if point != first[0])]
+    (was,), (now,) = (mask_util.frPyObjects([np.ravel(ring).tolist()], 40, 60) for ring in (hole, kept))
+    assert now == was
+    assert len(kept) == len(hole)
+    assert second == closed
+
+
 def test_an_edited_outline_is_a_polygon(tmp_path: Path) -> None:
     put(tmp_path / "in", *(shape(RICH[i]["points"], RICH[i]["shape_type"]) for i in (4, 5, 7)))
     dataset = read_again(tmp_path / "in")

@@ -70,11 +70,24 @@ def _parts(
         kind = extra.get("shape_type")
         drawn = restored(kind, polygons) if isinstance(kind, str) else None
         if drawn is None:
-            found += [(_shape(Drawn("polygon", polygon)), extra) for polygon in polygons]
+            found += [(_shape(Drawn("polygon", _begun_well(polygon))), extra) for polygon in polygons]
         else:
             width = {} if drawn.line_width is None else {"line_width": drawn.line_width}
             found.append((_shape(drawn), {**extra, **width}))
     return found
+
+
+def _begun_well(points: np.ndarray) -> np.ndarray:
+    """Begin an outline at a point that it doesn't come back to, as at a cut to a hole.
+
+    Labelme 4 to 6 leave out each point that repeats the first one, and that would cut off a corner.
+    """
+    if not (points[1:-1] == points[0]).all(axis=1).any():
+        return points
+    ring = points[:-1] if (points[0] == points[-1]).all() else points
+    _, places, counts = np.unique(ring, axis=0, return_index=True, return_counts=True)
+    once = places[counts == 1]
+    return np.roll(ring, -int(once.min()), axis=0) if len(once) else points
 
 
 def _divided(
