@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import DataError
-from ..images.decoding import EncodedImage, read_header
+from ...utils.files import open_regular
+from ..images.decoding import MOST_PIXELS, EncodedImage, read_header
 from ..images.hashes import photo_hash
 from ..images.reading import embedded_bytes
 from ..images.signs import SUFFIXES, ends_whole, is_cut_short, kind_of, wrong_kind
@@ -21,7 +22,6 @@ __all__ = ["Look", "look_at", "look_at_all"]
 # Pixels. Hashing needs little, but formats other than JPEG are decoded in full for it.
 _HASH_LEAST = (128, 128)
 _MOST_BYTES = 1 << 30
-_MOST_PIXELS = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def look_at(source: str) -> Look:
     except DataError as error:
         return Look("undecodable", str(error))
     except (OSError, ValueError) as error:
-        return Look("missing", f"can't be read ({error})")
+        return Look("missing", f"can't be read ({getattr(error, 'strerror', None) or error})")
     return _look(data, source)
 
 
@@ -91,11 +91,9 @@ def _bytes(source: str) -> bytes:
         raise FileNotFoundError(source)
     if source.lower().endswith(".json"):
         return embedded_bytes(source)
-    if os.path.isdir(source):
-        raise IsADirectoryError(source)
-    if os.path.getsize(source) > _MOST_BYTES:
-        raise DataError("is larger than 1 GiB, which no photo is")
-    with open(source, "rb") as file:
+    with open_regular(source) as file:
+        if os.fstat(file.fileno()).st_size > _MOST_BYTES:
+            raise DataError("is larger than 1 GiB, which no photo is")
         return file.read()
 
 
@@ -119,8 +117,9 @@ def _picture(data: bytes, source: str, digest: str) -> Look:
         facts |= {"mode": header.mode}
     if missing:
         return Look("cut", f"is cut short ({missing})", **facts)
-    if header is not None and header.height * header.width > _MOST_PIXELS:
-        return Look(None, **facts)
+    if header is not None and header.height * header.width > MOST_PIXELS:
+        text = f"says it is {header.width}x{header.height}: more than {MOST_PIXELS:,} pixels are not decoded"
+        return Look("undecodable", text, **facts)
     try:
         picture = EncodedImage(data, "L", source).decode(_HASH_LEAST)
     except DataError:

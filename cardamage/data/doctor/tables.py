@@ -6,6 +6,8 @@ import os
 from collections import Counter, defaultdict
 from typing import Any
 
+import numpy as np
+
 from .model import Part, Subject
 
 __all__ = ["class_counts", "counted_parts", "object_sizes", "overview", "split_order"]
@@ -16,22 +18,14 @@ _ORDER = {"train": 0, "val": 1, "test": 2}
 
 
 def counted_parts(subject: Subject) -> list[Part]:
-    """The parts, but of several that are about the same pictures with the same objects the first only."""
-    seen: set[tuple[Any, ...]] = set()
-    kept = []
-    for part in subject.parts:
-        content = tuple(
-            sorted(
-                (os.path.realpath(p.source), s.label or "", tuple(round(v, 1) for v in s.extent or ()))
-                for p in part.pictures
-                for s in p.shapes
-            )
-        )
-        if content and content in seen:
-            continue
-        seen.add(content)
-        kept.append(part)
-    return kept
+    """The parts, without those of which every object is in another one too; those of a split go first."""
+    left_out: set[int] = set()
+    seen = np.empty(0, dtype=np.int64)
+    for part in sorted(subject.parts, key=lambda part: not part.split):
+        if len(part.object_keys) and np.isin(part.object_keys, seen).all():
+            left_out.add(id(part))
+        seen = np.concatenate([seen, part.object_keys])
+    return [part for part in subject.parts if id(part) not in left_out]
 
 
 def class_counts(subject: Subject) -> dict[str, Counter[str]]:

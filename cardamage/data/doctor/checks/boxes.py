@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...annotations import outlines
-from ..model import Hit, Shape, Subject, past_edge
+from ..model import Hit, Shape, Subject
 from ..registry import check
+from ..shape import past_edge
 from .outlines import few_points, is_empty, past
 
 _ROUNDING = 1.0
@@ -58,7 +59,7 @@ def is_box(points: np.ndarray) -> bool:
 def drawn_boxes(subject: Subject) -> Iterator[Hit]:
     """Polygons of four corners with upright sides, and shapes of the rectangle tool."""
     for shape in subject.shapes:
-        if len(shape.points) == 1 and (shape.by_hand or is_box(shape.points[0])):
+        if len(shape.rings) == 1 and (shape.by_hand or is_box(shape.rings[0])):
             yield shape.hit()
 
 
@@ -129,7 +130,7 @@ def area_matches(shape: Shape) -> bool:
     stated, drawn = shape.stated_area, shape.area
     if stated is None or drawn is None or shape.crowd or shape.kind == "box" or is_empty(shape):
         return True
-    rings = sum(outlines.area(points) for points in shape.points)
+    rings = sum(outlines.area(points) for points in shape.rings)
     return any(abs(stated - area) <= max(1.0, 0.01 * area) for area in (drawn, rings) if area > 0)
 
 

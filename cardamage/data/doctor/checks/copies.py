@@ -86,7 +86,14 @@ def near_copies(subject: Subject) -> Iterator[Hit]:
     "Keep it in one: scores on photos seen in training measure memory.",
 )
 def leaks(subject: Subject) -> Iterator[Hit]:
-    """Copies, byte for byte or nearly, that are in train and test."""
+    """Copies, byte for byte or nearly, that are in train and test, and files that both list."""
+    listing: dict[str, list[str]] = defaultdict(list)
+    for picture in subject.pictures:
+        if len(subject.all_splits.get(os.path.realpath(picture.source), ())) > 1:
+            listing[picture.source].append(picture.file)
+    for file, lists in listing.items():
+        splits = " and ".join(sorted(subject.all_splits[os.path.realpath(file)]))
+        yield _hit([file, *dict.fromkeys(lists)], f"one file, listed in {splits}")
     near = [group for group in _near(subject) if len(_splits(subject, group)) > 1]
     told = {file for group in near for file in group}
     for group in _exact(subject):

@@ -16,6 +16,12 @@ noted(
     "Correct or delete it; readers stop at it or leave it out.",
     "dropped",
 )
+noted(
+    "D005",
+    "note",
+    "annotations in a format that isn't read",
+    "Export them as COCO, Labelme, VIA or YOLO.",
+)
 noted("D003", "note", "file that holds no annotations", "Nothing needs to be done: it is not read.")
 noted(
     "D004",

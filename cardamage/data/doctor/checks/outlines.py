@@ -22,7 +22,7 @@ def outlined(subject: Subject) -> Iterator[Shape]:
 
 def few_points(shape: Shape) -> bool:
     """Whether no ring has three points."""
-    return all(len(points) < 3 for points in shape.points)
+    return all(len(points) < 3 for points in shape.rings)
 
 
 @check(
@@ -35,7 +35,7 @@ def few_points(shape: Shape) -> bool:
 def too_few(subject: Subject) -> Iterator[Hit]:
     """Points and lines called polygons; a part of an object counts too."""
     for shape in outlined(subject):
-        counts = [len(points) for points in shape.points if len(points) < 3]
+        counts = [len(points) for points in shape.rings if len(points) < 3]
         if counts:
             yield shape.hit(f"{counts[0]} point{'' if counts[0] == 1 else 's'}")
 
@@ -116,14 +116,14 @@ def is_empty(shape: Shape) -> bool:
         return shape.area == 0
     if not shape.rings or few_points(shape) or is_outside(shape):
         return False
-    if any(outlines.area(points) >= _SURE_AREA for points in shape.points):
+    if any(outlines.area(points) >= _SURE_AREA for points in shape.rings):
         return False
     if shape.crosses:
         return shape.area == 0
-    extents = [float(np.prod(np.ptp(points, axis=0))) for points in shape.points if len(points) > 2]
+    extents = [float(np.prod(np.ptp(points, axis=0))) for points in shape.rings if len(points) > 2]
     flat = all(
         outlines.area(points) <= 1e-9 * max(extent, 1.0)
-        for points, extent in zip((p for p in shape.points if len(p) > 2), extents, strict=True)
+        for points, extent in zip((p for p in shape.rings if len(p) > 2), extents, strict=True)
     )
     return flat or shape.area == 0
 
@@ -154,7 +154,7 @@ noted(
 def closed(subject: Subject) -> Iterator[Hit]:
     """Closed rings."""
     for shape in outlined(subject):
-        if any(len(ring) > 3 and (ring[0] == ring[-1]).all() for ring in shape.rings):
+        if shape.closed:
             yield shape.hit()
 
 
@@ -168,7 +168,7 @@ def closed(subject: Subject) -> Iterator[Hit]:
 def repeated(subject: Subject) -> Iterator[Hit]:
     """Rings with a double click."""
     for shape in outlined(subject):
-        if any(len(ring) > 1 and (ring[1:] == ring[:-1]).all(axis=1).any() for ring in shape.rings):
+        if shape.repeats:
             yield shape.hit()
 
 

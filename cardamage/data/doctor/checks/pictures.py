@@ -134,10 +134,18 @@ noted(
     "Tools that know 'file_name' only won't find it; the readers here do.",
 )
 noted(
+    "D120",
+    "error",
+    "picture that is elsewhere than its annotation says",
+    "Correct the name or path in the annotation: readers look there only.",
+    "path corrected",
+)
+noted(
     "D117",
     "note",
     "imagePath that leads to no file",
     "Harmless where the picture is embedded or beside the file; Labelme needs one of them.",
+    "set to the picture where there is one",
 )
 
 

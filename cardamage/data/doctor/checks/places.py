@@ -6,6 +6,8 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 
+import numpy as np
+
 from ..model import Hit, Part, Subject
 from ..registry import check, noted
 
@@ -53,17 +55,6 @@ noted(
 )
 
 
-def _content(part: Part) -> tuple[object, ...]:
-    """What two parts have in common if they hold the same annotations."""
-    return tuple(
-        sorted(
-            (os.path.realpath(p.source), s.label or "", s.kind, tuple(round(v, 1) for v in s.extent or ()))
-            for p in part.pictures
-            for s in p.shapes
-        )
-    )
-
-
 @check(
     "D315",
     "note",
@@ -71,15 +62,24 @@ def _content(part: Part) -> tuple[object, ...]:
     "Read one of them only, or each object counts twice.",
 )
 def same_annotations(subject: Subject) -> Iterator[Hit]:
-    """Exports of one set in several formats."""
-    groups: dict[tuple[object, ...], list[str]] = defaultdict(list)
+    """Exports of one set in several formats, and files that hold all that smaller ones do."""
+    groups: dict[bytes, list[Part]] = defaultdict(list)
     for part in subject.parts:
-        content = _content(part)
-        if content:
-            groups[content].append(part.source)
-    for files in groups.values():
-        if len(files) > 1:
-            yield Hit(files[0], None, f"{len(files)} files", tuple(files[1:]))
+        if len(part.object_keys):
+            groups[part.object_keys.tobytes()].append(part)
+    for parts in groups.values():
+        if len(parts) > 1:
+            yield Hit(parts[0].source, None, f"{len(parts)} files", tuple(p.source for p in parts[1:]))
+    different = [parts[0] for parts in groups.values()]
+    for whole in different:
+        inside = [part.source for part in different if _is_within(part, whole)]
+        if inside:
+            yield Hit(whole.source, None, "all objects of other files are in it too", tuple(inside))
+
+
+def _is_within(part: Part, whole: Part) -> bool:
+    fewer = len(part.object_keys) < len(whole.object_keys)
+    return fewer and bool(np.isin(part.object_keys, whole.object_keys).all())
 
 
 @check(

@@ -35,7 +35,13 @@ def read_coco(path: Path, image_root: Path | None = None) -> Part:
     pictures = _pictures(lists["images"], image_root, part)
     _placeholders(lists, part)
     seen: dict[Any, int] = {}
-    for index, annotation in lists["annotations"]:
+    annotations = lists["annotations"]
+    content.clear()
+    lists.clear()
+    annotations.reverse()
+    while annotations:
+        # As text in the file, numbers in lists, and an array at last, an outline would be there three times.
+        index, annotation = annotations.pop()
         _note_id(annotation, index, seen, part)
         _add_shape(annotation, index, names, pictures, part)
     return part
@@ -163,6 +169,7 @@ def _shape(annotation: dict[str, Any], index: int, label: str | None, picture: P
     segmentation = unpacked(annotation.get("segmentation"))
     if isinstance(segmentation, dict):
         shape.kind, shape.rle = "mask", segmentation
+        shape.pack()
         return shape
     shape.rings = list(_rings(segmentation, index, part))
     if not shape.rings:

@@ -7,6 +7,7 @@ import binascii
 import io
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -38,15 +39,17 @@ def is_labelme(content: Any) -> bool:
     )
 
 
-def read_labelme(path: Path, image_root: Path | None = None) -> Part:
+def read_labelme(path: Path, image_root: Path | None = None, files: Sequence[Path] | None = None) -> Part:
     """Read a folder of Labelme files, or one of them.
 
     Args:
         path: the folder or file.
         image_root: a further folder where the pictures may be.
+        files: those of the folder; by default all its JSON files.
     """
     part = Part(str(path), "labelme", states_classes=False)
-    files = [path] if path.is_file() else list(below(path, [".json"]))
+    if files is None:
+        files = [path] if path.is_file() else list(below(path, [".json"]))
     by_stem = _pictures_by_stem(path if path.is_dir() else path.parent, image_root)
     for file in files:
         content = read_or_note(part, file, read_json, "Labelme file")

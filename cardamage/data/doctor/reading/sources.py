@@ -10,20 +10,23 @@ from typing import Any
 from ....errors import DataError
 from ....utils.suggest import did_you_mean
 from ...formats.registry import FORMATS
+from ...formats.shared.json_opening import json_opening
+from ...formats.shared.natural_order import natural_key
 from ...formats.shared.text_files import read_json
 from ..looks import look_at_all
 from ..model import Part, Subject
 from ..splits import split_of
 from .coco import read_coco
+from .foreign import foreign_json, names_of, note_foreign_files
 from .labelme import is_labelme, read_labelme
 from .masks import is_masks, read_masks
+from .moved import find_moved
 from .values import below, image_files
-from .via import read_via, via_entries
+from .via import is_via_csv, read_via, via_entries
 from .yolo import label_folders, read_yolo
 
 __all__ = ["read_sources"]
 
-_CSV_HEAD = 4096
 # Folders of single pictures are searched for pictures without labels; above this many, none is listed.
 _READERS = {"coco": read_coco, "via": read_via, "labelme": read_labelme}
 
@@ -61,15 +64,22 @@ def read_sources(
         found = _read(path, format, root)
         _name_splits(found, path)
         parts += found
-    if not parts:
-        named = ", ".join(map(str, sources))
-        raise DataError(f"{named} holds no annotations of a format that is known ({', '.join(FORMATS)}).")
+    if not any(part.pictures or part.notes.keys() - {"D003", "D005"} for part in parts):
+        raise DataError(_nothing_known(sources, parts))
     subject = Subject([os.fspath(source) for source in sources], parts)
     subject.loose = _loose(subject)
+    find_moved(subject)
     looked = {p for q in subject.pictures for p in (q.source, q.embedded or "", *q.beside) if p}
     subject.looks = look_at_all([*sorted(looked), *subject.loose], threads)
     _size_shapes(subject)
     return subject
+
+
+def _nothing_known(sources: Sequence[str | os.PathLike[str]], parts: list[Part]) -> str:
+    named = ", ".join(map(str, sources))
+    seen = "; ".join(text for part in parts if (text := names_of(part)))
+    instead = f" It holds {seen}; export that as COCO, or name its format with --from." if seen else ""
+    return f"{named} holds no annotations of a format that is known ({', '.join(FORMATS)}).{instead}"
 
 
 def _read(path: Path, format: str | None, root: Path | None) -> list[Part]:
@@ -80,11 +90,16 @@ def _read(path: Path, format: str | None, root: Path | None) -> list[Part]:
     if format == "labelme":
         return [read_labelme(path, root)]
     if path.is_file():
-        name = format or _file_format(path)
+        name, why = (format, "") if format else _file_format(path)
         if name == "yolo":
             return read_yolo(path, root)
+        if name == "broken" and path.suffix.lower() == ".json":
+            raise DataError(why)
         if name not in _READERS:
-            raise DataError(f"{path} is no annotation file that is known; name its format with --from.")
+            known = f" It looks like {why}; export it as COCO." if why else ""
+            raise DataError(
+                f"{path} is no annotation file that is known; name its format with --from.{known}"
+            )
         return [_READERS[name](path, root)]
     return _read_folder(path, format, root)
 
@@ -93,22 +108,28 @@ def _read_folder(path: Path, format: str | None, root: Path | None) -> list[Part
     parts: list[Part] = []
     others = Part(str(path), "coco", states_classes=False)
     labelme: list[Path] = []
+    broken: list[tuple[Path, str]] = []
+    foreign: list[tuple[Path, str]] = []
     for file in below(path, [".json", ".csv"]):
-        name = _file_format(file)
+        name, why = _file_format(file)
         if name == "labelme":
             labelme.append(file)
         elif name in ("coco", "via") and format in (None, name):
             parts.append(_READERS[name](file, root))
-        elif file.suffix.lower() == ".json":
-            _note_other(file, others)
+        elif name == "broken":
+            broken.append((file, why))
+        elif name == "other" and why:
+            foreign.append((file, why))
+        elif name == "other":
+            others.note("D003", file, text="is no annotation file")
+    note_foreign_files(path, others, foreign)
     if labelme and format is None:
-        # A broken JSON among Labelme's is one of theirs, so the reader gets the folder.
-        others.notes.pop("D001", None)
-        parts.append(read_labelme(path, root))
-        known = {part.source for part in parts}
-        notes = parts[-1].notes
-        notes["D003"] = [hit for hit in notes["D003"] if hit.file not in known]
-        others.notes.pop("D003", None)
+        # A broken JSON among Labelme's is one of theirs.
+        files = [*labelme, *(file for file, _ in broken)]
+        parts.append(read_labelme(path, root, sorted(files, key=lambda file: natural_key(str(file)))))
+    else:
+        for file, why in broken:
+            others.note("D001", file, text=why)
     if format is None and label_folders(path):
         parts += read_yolo(path, root)
     if not parts and is_masks(path):
@@ -116,31 +137,39 @@ def _read_folder(path: Path, format: str | None, root: Path | None) -> list[Part
     return [*parts, others] if others.notes else parts
 
 
-def _note_other(file: Path, others: Part) -> None:
-    try:
-        read_json(file, "annotation file")
-    except DataError as error:
-        others.note("D001", file, text=str(error))
-    else:
-        others.note("D003", file, text="is no annotation file")
+def _file_format(file: Path) -> tuple[str | None, str]:
+    """Tell the format of a file, also of a damaged one as long as it can be read.
 
-
-def _file_format(file: Path) -> str | None:
-    """Tell the format of a file, also of a damaged one as long as it can be read; None for others."""
+    Returns:
+        ``"broken"`` with a sentence for what can't be read, ``"other"`` with its format's name, where that is
+        known, for other JSON; None for what is no annotation file for certain.
+    """
     suffix = file.suffix.lower()
     if suffix in (".yaml", ".yml"):
-        return "yolo"
+        return "yolo", ""
     if suffix == ".csv":
-        try:
-            with open(file, "rb") as stream:
-                return "via" if b"region_shape_attributes" in stream.read(_CSV_HEAD) else None
-        except OSError:
-            return None
+        return ("via", "") if is_via_csv(file) else (None, "")
+    early = _by_opening(file)
+    if early is not None:
+        return early, ""
     try:
         content = read_json(file, "annotation file")
-    except (DataError, OSError, MemoryError):
-        return None
-    return _json_format(content)
+    except DataError as error:
+        return "broken", str(error)
+    except MemoryError:
+        return "broken", "takes more memory than there is"
+    return (_json_format(content), "") if _json_format(content) else ("other", foreign_json(content) or "")
+
+
+def _by_opening(file: Path) -> str | None:
+    """The format where the first bytes show it, so that a large file is not read twice."""
+    keys = json_opening(file)
+    if "shapes" in keys and "imagePath" in keys:
+        return "labelme"
+    listed = keys.get("images", set())
+    if "images" in keys and ({"annotations", "categories"} & keys.keys() or "file_name" in listed):
+        return "coco"
+    return None
 
 
 def _json_format(content: Any) -> str | None:

@@ -16,14 +16,17 @@ from typing import Any
 import numpy as np
 
 from ....errors import DataError
+from ....utils.files import open_regular
 from ...annotations import outlines
 from ...formats.shared.image_files import ImageFolder
 from ...formats.shared.text_files import read_json, read_text
+from ...registered.classes import VEHIDE_CLASSES
 from ..model import Part, Picture, Shape
 from .values import read_or_note, ring_of
 
-__all__ = ["parsed_cell", "read_via", "via_entries"]
+__all__ = ["is_via_csv", "parsed_cell", "read_via", "via_entries"]
 
+_CSV_HEAD = 4096
 _LINE_WIDTH = 5.0
 _LIKELY = ("class", "label", "name", "category", "type", "damage")
 _UNDEFINED = re.compile(r"([:,\[]\s*)undefined\b")
@@ -44,7 +47,41 @@ def via_entries(content: Any) -> list[Any] | None:
     inner = content.get("_via_img_metadata", content)
     entries = list(inner.values()) if isinstance(inner, dict) else inner if isinstance(inner, list) else []
     good = [entry for entry in entries if isinstance(entry, dict) and "filename" in entry]
-    return entries if good and any("regions" in entry for entry in good) else None
+    if good and any("regions" in entry for entry in good):
+        return entries
+    return _vehide_entries(inner) if isinstance(inner, dict) else None
+
+
+def _vehide_entries(content: dict[str, Any]) -> list[Any] | None:
+    """VehiDE's entries as VIA has them; None for other content."""
+    found = []
+    vehide = False
+    for key, entry in content.items():
+        regions = entry.get("regions") if isinstance(entry, dict) else None
+        if not isinstance(regions, list):
+            return None
+        vehide |= any(isinstance(region, dict) and "all_x" in region for region in regions)
+        found.append({"filename": str(entry.get("name") or key), "regions": [_as_via(r) for r in regions]})
+    return found if vehide else None
+
+
+def _as_via(region: Any) -> Any:
+    if not isinstance(region, dict):
+        return region
+    x, y, label = region.get("all_x"), region.get("all_y"), region.get("class")
+    return {
+        "shape_attributes": {"name": "polygon", "all_points_x": x, "all_points_y": y},
+        "region_attributes": {"class": VEHIDE_CLASSES.get(str(label).strip(), label)},
+    }
+
+
+def is_via_csv(path: Path) -> bool:
+    """Tell by its head whether a csv is VIA's."""
+    try:
+        with open_regular(path) as file:
+            return b"region_shape_attributes" in file.read(_CSV_HEAD)
+    except (OSError, ValueError):
+        return False
 
 
 def read_via(path: Path, image_root: Path | None = None) -> Part:
@@ -77,6 +114,8 @@ def read_via(path: Path, image_root: Path | None = None) -> Part:
 def _json_entries(path: Path, part: Part) -> Iterator[_Entry]:
     content = read_or_note(part, path, read_json, "VIA file")
     entries = via_entries(content)
+    if entries is not None and not any("filename" in entry for entry in _dicts(content)):
+        part.format = "vehide"
     if entries is None:
         if content is not None:
             part.note("D001", path, text="is no VIA file: it has no images with 'filename' and 'regions'")
@@ -96,6 +135,12 @@ def _json_entries(path: Path, part: Part) -> Iterator[_Entry]:
                 part.note("D002", path, count, f"{raw['filename']}: a region is no object")
             count += 1
         yield entry
+
+
+def _dicts(content: Any) -> Iterator[dict[str, Any]]:
+    inner = content.get("_via_img_metadata", content)
+    values = inner.values() if isinstance(inner, dict) else inner
+    return (value for value in values if isinstance(value, dict))
 
 
 def _csv_entries(path: Path, part: Part) -> Iterator[_Entry]:

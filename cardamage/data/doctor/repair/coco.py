@@ -74,7 +74,7 @@ def _images(
         entry["id"] = number if anew else entry["id"]
         found[index] = entry["id"]
         picture = pictures[index]
-        _rename(entry, picture.source, part, places)
+        _rename(entry, picture, part, plan, places)
         upright = subject.look(picture.source).upright
         if picture.size is None and upright is not None:
             entry["height"], entry["width"] = upright
@@ -83,15 +83,23 @@ def _images(
     return found
 
 
-def _rename(entry: dict[str, Any], source: str, part: Part, places: Places) -> None:
+def _rename(entry: dict[str, Any], picture: Picture, part: Part, plan: Plan, places: Places) -> None:
+    source = picture.source
     target, folder = places.target(source), places.target(part.source).parent
     old = os.path.basename(source)
     for key in ("file_name", "path"):
         value = entry.get(key)
         if isinstance(value, str) and value.endswith(old) and target.name != old:
             entry[key] = value[: len(value) - len(old)] + target.name
-    if places.is_outside(source):
+    if picture.moved or places.is_outside(source):
         entry["file_name"] = relative(target, folder)
+        if entry["file_name"].startswith("../"):
+            # Readers look in the folder above as well, but not outside of the one that they look in.
+            entry["file_name"] = relative(target, folder.parent)
+    if picture.moved:
+        # Else the old place would be looked at first.
+        entry.pop("path", None)
+        plan.tell("D120", part.source, picture.index, f"{picture.name!r} is {entry['file_name']!r} now")
 
 
 def _repair(annotation: dict[str, Any], shape: Shape, plan: Plan) -> None:

@@ -39,8 +39,9 @@ def write_repaired(subject: Subject, target: str | os.PathLike[str]) -> list[Rep
         DataError: where the target isn't empty or lies in a source, or a format can't be repaired.
         TrainingError: where the copy can't be written.
     """
-    if any(part.format == "masks" for part in subject.parts):
-        raise DataError("Folders of masks can't be repaired; convert them with tools/convert.py first.")
+    for format, name in (("masks", "Folders of masks"), ("vehide", "VehiDE's files")):
+        if any(part.format == format for part in subject.parts):
+            raise DataError(f"{name} can't be repaired; convert them with tools/convert.py first.")
     places = make_places(subject.sources, Path(target))
     plan = make_plan(subject)
     try:

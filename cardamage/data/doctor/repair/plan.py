@@ -99,7 +99,8 @@ def make_plan(subject: Subject) -> Plan:
         for picture in part.pictures:
             copies = {id(s): f.index for s, f in doubles(picture) if s.label == f.label}
             for shape in picture.shapes:
-                if (shape.file, shape.index) not in plan.dropped | plan.kept:
+                key = (shape.file, shape.index)
+                if key not in plan.dropped and key not in plan.kept:
                     _plan_shape(shape, copies, plan)
     for old, new in plan.labels.items():
         plan.tell("D403", subject.sources[0], None, f"class {old!r} renamed to {new!r}")
@@ -140,7 +141,7 @@ def _plan_shape(shape: Shape, copies: dict[int, int], plan: Plan) -> None:
 def _plan_outline(shape: Shape, plan: Plan) -> None:
     change = Change()
     if shape.rings and not shape.line:
-        rings = [points for points in shape.points if len(points) >= 3]
+        rings = [points for points in shape.rings if len(points) >= 3]
         past = shape.excess > _NOTHING and 0 not in shape.size
         if past:
             height, width = shape.size
@@ -152,7 +153,7 @@ def _plan_outline(shape: Shape, plan: Plan) -> None:
         if not rings or (past and is_empty(Shape(shape.file, shape.index, None, rings, size=shape.size))):
             plan.drop("D205", shape, "nothing is left of it inside the picture")
             return
-        if past or [len(r) for r in rings] != [len(r) for r in shape.rings]:
+        if past or shape.closed or shape.repeats or len(rings) < len(shape.rings):
             change.rings = rings
             if not past:
                 plan.tell("D213", shape.file, shape.index, "repeated points taken out")
@@ -166,7 +167,7 @@ def _plan_box(shape: Shape, change: Change, plan: Plan) -> None:
         return
     box = shape.box
     if shape.rings and (box_overlap(shape) < _SAME_BOX or change.rings is not None):
-        rings = change.rings if change.rings is not None else shape.points
+        rings = change.rings if change.rings is not None else shape.rings
         lows, highs = zip(*((r.min(axis=0), r.max(axis=0)) for r in rings if len(r)), strict=True)
         x0, y0 = (min(float(low[axis]) for low in lows) for axis in (0, 1))
         x1, y1 = (max(float(high[axis]) for high in highs) for axis in (0, 1))

@@ -9,8 +9,9 @@ import os
 from typing import Any
 
 from ...formats.shared.text_files import read_json, read_text
-from ..model import Part
+from ..model import Part, Picture
 from ..reading.via import parsed_cell
+from .pictures import relative
 from .places import Places
 from .plan import Plan
 from .writing import write_json
@@ -26,7 +27,7 @@ def write_via(part: Part, plan: Plan, places: Places) -> None:
         plan: what is repaired; is told what is repaired here.
         places: of the copy.
     """
-    sources = {picture.name: picture.source for picture in part.pictures}
+    sources = {picture.name: picture for picture in part.pictures}
     target = places.target(part.source)
     target.parent.mkdir(parents=True, exist_ok=True)
     if part.source.lower().endswith(".csv"):
@@ -43,12 +44,12 @@ def write_via(part: Part, plan: Plan, places: Places) -> None:
             continue
         count = _regions(entry, count, part.source, plan)
         name = entry["filename"]
-        if sources.get(name, "") in plan.lost or not sources.get(name):
+        if name not in sources or not sources[name].source or sources[name].source in plan.lost:
             plan.tell(
                 "D101", part.source, None, f"{name} left out with its regions: there is no good picture"
             )
             continue
-        entry["filename"] = _renamed(name, sources[name], places)
+        entry["filename"] = _renamed(name, sources[name], part.source, plan, places)
         kept[str(key).replace(name, entry["filename"], 1)] = entry
     if inner is content:
         content = kept
@@ -59,9 +60,13 @@ def write_via(part: Part, plan: Plan, places: Places) -> None:
     write_json(target, content)
 
 
-def _renamed(name: str, source: str, places: Places) -> str:
-    new = places.target(source).name
-    old = os.path.basename(source)
+def _renamed(name: str, picture: Picture, file: str, plan: Plan, places: Places) -> str:
+    new = places.target(picture.source).name
+    old = os.path.basename(picture.source)
+    if picture.moved:
+        found = relative(places.target(picture.source), places.target(file).parent)
+        plan.tell("D120", file, picture.index, f"{name!r} is {found!r} now")
+        return found
     return name[: len(name) - len(old)] + new if new != old and name.endswith(old) else name
 
 
@@ -92,23 +97,25 @@ def _repair(shape: Any, attributes: Any, key: tuple[str, int], plan: Plan) -> No
                 attributes[name] = plan.labels[value.strip()]
 
 
-def _csv(file: str, sources: dict[str, str], plan: Plan, places: Places) -> str:
+def _csv(file: str, sources: dict[str, Picture], plan: Plan, places: Places) -> str:
     reader = csv.DictReader(io.StringIO(read_text(file, "VIA csv")))
     out = io.StringIO()
     writer = csv.DictWriter(out, reader.fieldnames or [], lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     column = "#filename" if "#filename" in (reader.fieldnames or []) else "filename"
     odd = 0
+    renamed: dict[str, str] = {}
     for line, row in enumerate(reader, start=2):
         name = row.get(column) or ""
-        source = sources.get(name, "")
-        if (file, line) in plan.dropped or not source or source in plan.lost:
+        picture = sources.get(name)
+        if (file, line) in plan.dropped or picture is None or picture.source in ("", *plan.lost):
             continue
         shape, _ = parsed_cell(row.get("region_shape_attributes") or "{}")
         attributes, repaired = parsed_cell(row.get("region_attributes") or "{}")
         odd += repaired
         _repair(shape, attributes, (file, line), plan)
-        row[column] = _renamed(name, source, places)
+        row[column] = renamed.setdefault(name, "") or _renamed(name, picture, file, plan, places)
+        renamed[name] = row[column]
         row["region_shape_attributes"] = json.dumps(shape or {}, ensure_ascii=False)
         row["region_attributes"] = json.dumps(attributes or {}, ensure_ascii=False)
         writer.writerow(row)
