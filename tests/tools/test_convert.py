@@ -14,22 +14,19 @@ from PIL import Image
 from cardamage.catalog import DatasetCatalog
 from cardamage.data.formats.labelme.marks import marked
 from cardamage.data.images.checks import check_images
+from tests.support.labelme_files import shape, write_labelled_photo
+from tests.support.paths import REPOSITORY
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "convert.py"
-SQUARE = [[10, 10], [20, 10], [20, 20], [10, 20]]
+TOOL = REPOSITORY / "tools/convert.py"
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
-    folder.mkdir()
     for i in range(10):
-        Image.new("RGB", (60, 40), (i * 20, 0, 0)).save(folder / f"{i}.jpg")
-        shapes = [{"label": "scratch" if i % 2 else "dent", "points": SQUARE}]
-        content = {"shapes": shapes, "imagePath": f"{i}.jpg", "imageHeight": 40, "imageWidth": 60}
-        (folder / f"{i}.json").write_text(json.dumps(content))
+        write_labelled_photo(folder / f"{i}.json", shape(label="scratch" if i % 2 else "dent"), red=i * 20)
     return folder
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,9 @@ from cardamage.data.annotations.report import AnnotationReport
 from cardamage.data.formats import load_labelme, load_via, read_coco
 from cardamage.data.images.checks import check_images
 from cardamage.errors import DataError
+from tests.support.damage import REMOVED, places, replaced
 
 Dicts = list[dict[str, Any]]
-Place = tuple[Any, ...]
 
 COCO = {
     "images": [{"id": 1, "file_name": "a.jpg", "height": 40, "width": 60}],
@@ -66,33 +64,11 @@ VIA = {
         ],
     }
 }
-REMOVED = object()
 WRONG = [
     *(None, 0, 1, -1, 2.5, 1e30, float("nan"), float("inf"), 10**30, True),
     *("", "x", "1", "False", "é", "../x", "/etc/passwd", "a\x00b"),
     *([], {}, [1], [[]], {"a": 1}, [None], [["a"]], [1, 2, 3, 4, 5, 6], REMOVED),
 ]
-
-
-def places(value: Any, place: Place = ()) -> Iterator[Place]:
-    yield place
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, below in inner:
-        yield from places(below, (*place, key))
-
-
-def replaced(content: Any, place: Place, value: Any) -> Any:
-    if not place:
-        return None if value is REMOVED else value
-    content = copy.deepcopy(content)
-    at = content
-    for key in place[:-1]:
-        at = at[key]
-    if value is REMOVED:
-        del at[place[-1]]
-    else:
-        at[place[-1]] = value
-    return content
 
 
 def read_with(reader: str, path: Path) -> Dicts:

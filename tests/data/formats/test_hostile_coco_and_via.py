@@ -6,7 +6,7 @@ import contextlib
 import copy
 import json
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from cardamage.data.formats.dataset import AnnotatedDataset, to_dicts
 from cardamage.data.formats.registry import FORMATS, ReadOptions, WriteOptions, write_annotations
 from cardamage.data.formats.shared.json_opening import json_opening
 from cardamage.errors import CardamageError, DataError
+from tests.support.damage import REMOVED, places, replaced
 
 READERS: dict[str, Callable[..., AnnotatedDataset]] = {"coco": coco.read, "via": via.read}
 RLE = {"size": [40, 60], "counts": [9, 9, 2382]}
@@ -119,27 +120,6 @@ NASTY = st.one_of(
 OFTEN = settings(max_examples=100, deadline=20_000, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
-def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield place
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, below in inner:
-        yield from places(below, (*place, key))
-
-
-def changed(content: Any, place: tuple[Any, ...], value: Any, remove: bool) -> Any:
-    if not place:
-        return value
-    content = copy.deepcopy(content)
-    at = content
-    for key in place[:-1]:
-        at = at[key]
-    if remove:
-        del at[place[-1]]
-    else:
-        at[place[-1]] = value
-    return content
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
@@ -187,7 +167,8 @@ def test_any_value_anywhere(form: str, folder: Path, data: st.DataObject) -> Non
     content: Any = CONTENTS[form]
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.sampled_from(list(places(content))))
-        content = changed(content, place, data.draw(NASTY), data.draw(st.sampled_from([False, False, True])))
+        removed = place and data.draw(st.sampled_from([False, False, True]))
+        content = replaced(content, place, REMOVED if removed else data.draw(NASTY))
     path = folder / "set/a.json"
     path.write_text(json.dumps(content))
     sentence = use(form, path)

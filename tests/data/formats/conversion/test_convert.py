@@ -20,26 +20,18 @@ from cardamage.data.formats.conversion.summary import described
 from cardamage.data.formats.labelme import load_labelme
 from cardamage.data.formats.registry import ReadOptions, WriteOptions
 from cardamage.errors import DataError, TrainingError
+from tests.support.labelme_files import SQUARE, shape, write_labelled_photo, write_labelme
 
-SQUARE = [[10, 10], [20, 10], [20, 20], [10, 20]]
 KEEP = WriteOptions(pictures="keep")
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
-    (folder / "sub").mkdir(parents=True)
     for i in range(10):
-        name = f"sub/{i}" if i % 2 else str(i)
-        Image.new("RGB", (60, 40), (i * 20, 0, 0)).save(folder / f"{name}.jpg")
-        shapes = [{"label": label, "points": SQUARE} for label in ("scratch", "dent")[: 1 + i % 2]]
-        write(folder / f"{name}.json", shapes, f"{i}.jpg")
+        shapes = [shape(label=label) for label in ("scratch", "dent")[: 1 + i % 2]]
+        write_labelled_photo(folder / (f"sub/{i}.json" if i % 2 else f"{i}.json"), *shapes, red=i * 20)
     return folder
-
-
-def write(path: Path, shapes: list[dict[str, Any]], image: str, data: str | None = None) -> None:
-    content = {"shapes": shapes, "imagePath": image, "imageData": data, "imageHeight": 40, "imageWidth": 60}
-    path.write_text(json.dumps(content))
 
 
 def stamps(folder: Path) -> dict[Path, tuple[int, bytes]]:
@@ -96,7 +88,7 @@ def test_embedded_pictures_are_written_out(photos: Path, tmp_path: Path) -> None
     file = io.BytesIO()
     Image.new("RGB", (60, 40), (9, 9, 9)).save(file, "PNG")
     text = base64.b64encode(file.getvalue()).decode()
-    write(photos / "only.json", [{"label": "dent", "points": SQUARE}], "gone.jpg", text)
+    write_labelme(photos / "only.json", shape(), imageData=text)
     done = convert([photos], tmp_path / "out", "coco", ConvertOptions(write=KEEP))
     assert (tmp_path / "out/images/only.png").read_bytes() == file.getvalue()
     assert (tmp_path / "out/images/sub/3.jpg").read_bytes() == (photos / "sub/3.jpg").read_bytes()
@@ -105,10 +97,8 @@ def test_embedded_pictures_are_written_out(photos: Path, tmp_path: Path) -> None
 
 
 def test_every_case_is_in_the_log_and_the_first_ones_on_screen(photos: Path, tmp_path: Path) -> None:
-    shapes = [{"label": "dent", "points": SQUARE[:2]}] * 30 + [
-        {"label": "dent", "points": [[50, 5], [99, 5], [50, 30]]}
-    ]
-    write(photos / "0.json", shapes, "0.jpg")
+    shapes = [shape(SQUARE[:2])] * 30 + [shape([[50, 5], [99, 5], [50, 30]])]
+    write_labelme(photos / "0.json", *shapes)
     done = convert([photos], tmp_path / "out", "coco")
     log = (tmp_path / "out" / LOG_NAME).read_text()
     text = described(done, tmp_path / "out" / LOG_NAME)
@@ -135,8 +125,8 @@ def test_the_table_tells_counts_and_shares(photos: Path, tmp_path: Path) -> None
 
 
 def test_classes_that_differ_only_in_spelling_are_named(photos: Path, tmp_path: Path) -> None:
-    shapes = [{"label": label, "points": SQUARE} for label in ("Dent", "front_door", "front door", "car")]
-    write(photos / "0.json", shapes, "0.jpg")
+    shapes = [shape(label=label) for label in ("Dent", "front_door", "front door", "car")]
+    write_labelme(photos / "0.json", *shapes)
     text = described(convert([photos], tmp_path / "out", "coco"), Path("log"))
     assert "'Dent' and 'dent' differ only in how they are written; --rename dent=Dent makes them one." in text
     assert "--rename 'front_door=front door' makes them one." in text
@@ -144,7 +134,7 @@ def test_classes_that_differ_only_in_spelling_are_named(photos: Path, tmp_path: 
 
 
 def test_classes_are_renamed_united_and_swapped(photos: Path, tmp_path: Path) -> None:
-    write(photos / "0.json", [{"label": "a=b", "points": SQUARE}], "0.jpg")
+    write_labelme(photos / "0.json", shape(label="a=b"))
     for number, (rules, expected) in enumerate(
         [
             (["dent=damage", "scratch=damage"], {"damage": 14, "a=b": 1}),
@@ -204,7 +194,7 @@ def test_classes_name_the_numbers_of_a_set_without_names(photos: Path, tmp_path:
 def test_names_that_are_no_unicode(photos: Path, tmp_path: Path) -> None:
     strange = os.fsdecode(b"\xff")
     (photos / f"{strange}.jpg").write_bytes((photos / "0.jpg").read_bytes())
-    write(photos / f"{strange}.json", [{"label": "dent", "points": SQUARE[:2]}], f"{strange}.jpg")
+    write_labelme(photos / f"{strange}.json", shape(SQUARE[:2]))
     done = convert([photos], tmp_path / "out", "coco")
     assert "\\udcff.json, shape 0" in described(done, tmp_path / "log")
     assert "\\udcff.json, shape 0" in (tmp_path / "out" / LOG_NAME).read_text()
@@ -216,9 +206,9 @@ def test_sets_are_merged_by_the_names_of_their_classes(photos: Path, tmp_path: P
     second.mkdir()
     for i in (0, 2, 20):
         Image.new("RGB", (60, 40), (0, 200, i)).save(second / f"{i}.jpg")
-    write(second / "0.json", [{"label": "wheel", "points": SQUARE}], "0.jpg")
-    write(second / "2.json", [{"label": "dent", "points": SQUARE}], "2.jpg")
-    write(second / "20.json", [], "20.jpg")
+    write_labelme(second / "0.json", shape(label="wheel"))
+    write_labelme(second / "2.json", shape())
+    write_labelme(second / "20.json")
     convert([second], tmp_path / "coco", "coco")
     sources = [photos, tmp_path / "coco"]
     with pytest.raises(DataError, match="^2 sources were named; add --merge to make one dataset of them"):
@@ -336,7 +326,7 @@ def test_an_error_while_writing_leaves_nothing(photos: Path, tmp_path: Path) -> 
     for folder in (photos, tmp_path / "second"):
         folder.mkdir(exist_ok=True)
         Image.new("RGB", (60, 40)).save(folder / f"{name}.jpg")
-        write(folder / "n.json", [{"label": "dent", "points": SQUARE}], f"{name}.jpg")
+        write_labelme(folder / "n.json", shape(), imagePath=f"{name}.jpg")
     sources = [photos, tmp_path / "second"]
     for target in ("new", "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from cardamage.data.annotations.report import AnnotationReport
 from cardamage.data.formats.labelme import load_labelme
 from cardamage.data.images.reading import read_record_image
 from cardamage.errors import DataError
-
-SIZE = (40, 60)
+from tests.support.labelme_files import SIZE, SQUARE, shape, write_labelme
 
 
 def noise(seed: int = 0) -> Image.Image:
@@ -30,24 +28,8 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def shape(points: Any, kind: str = "polygon", label: str = "dent", **more: Any) -> dict[str, Any]:
-    return {"label": label, "points": points, "group_id": None, "shape_type": kind, "flags": {}, **more}
-
-
 def write(folder: Path, *shapes: dict[str, Any], name: str = "a.json", **changes: Any) -> Path:
-    content = {
-        "version": "5.5.0",
-        "shapes": list(shapes),
-        "imagePath": "a.jpg",
-        "imageData": None,
-        "imageHeight": SIZE[0],
-        "imageWidth": SIZE[1],
-        **changes,
-    }
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return path
+    return write_labelme(folder / name, *shapes, **{"imagePath": "a.jpg", **changes})
 
 
 def annotations(folder: Path, **options: Any) -> list[dict[str, Any]]:
@@ -60,9 +42,6 @@ def drawn(annotation: dict[str, Any]) -> np.ndarray:
     if isinstance(segmentation, list):
         segmentation = mask_util.merge(mask_util.frPyObjects(segmentation, *SIZE))
     return mask_util.decode(segmentation).astype(bool)
-
-
-SQUARE = [[10, 10], [20, 10], [20, 20], [10, 20]]
 
 
 def test_classes_are_sorted_labels(tmp_path: Path) -> None:

@@ -19,15 +19,11 @@ from cardamage.data.formats.dataset import AnnotatedDataset, AnnotatedImage
 from cardamage.data.formats.labelme import read, recognize, write
 from cardamage.data.formats.registry import ReadOptions, WriteOptions, read_annotations, write_annotations
 from cardamage.errors import DataError
+from tests.support.labelme_files import SIZE, SQUARE, shape, write_labelled_photo
 from tests.support.paths import SHARED_DATA
 
-HEIGHT, WIDTH = 40, 60
-SQUARE = [[10, 10], [20, 10], [20, 20], [10, 20]]
+HEIGHT, WIDTH = SIZE
 TRIANGLE = [[30.25, 5.5], [50, 5.125], [40, 30]]
-
-
-def shape(points: Any, kind: str = "polygon", label: str = "dent", **more: Any) -> dict[str, Any]:
-    return {"label": label, "points": points, "group_id": None, "shape_type": kind, "flags": {}, **more}
 
 
 def mask_shape(mask: np.ndarray, x: float, y: float, **more: Any) -> dict[str, Any]:
@@ -39,11 +35,7 @@ def mask_shape(mask: np.ndarray, x: float, y: float, **more: Any) -> dict[str, A
 
 
 def put(folder: Path, *shapes: dict[str, Any], name: str = "a", **changes: Any) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (WIDTH, HEIGHT), (len(name), 0, 0)).save(folder / f"{name}.jpg")
-    content = {"version": "5.5.0", "flags": {}, "shapes": list(shapes), "imagePath": f"{name}.jpg"}
-    content |= {"imageData": None, "imageHeight": HEIGHT, "imageWidth": WIDTH, **changes}
-    (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    write_labelled_photo(folder / f"{name}.json", *shapes, red=len(name), **{"flags": {}, **changes})
     return folder
 
 

@@ -7,39 +7,30 @@ import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
+
+from tests.support.labelme_files import SQUARE, shape, write_labelled_photo, write_labelme
+from tests.support.paths import REPOSITORY
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ROOT = Path(__file__).resolve().parents[2]
-SQUARE = [[10, 10], [20, 10], [20, 20], [10, 20]]
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
-    folder.mkdir()
     for i in range(10):
-        Image.new("RGB", (60, 40), (i * 20, 0, 0)).save(folder / f"{i}.jpg")
-        put_labels(folder, i, [{"label": "scratch" if i % 5 else "dent", "points": SQUARE}])
+        write_labelled_photo(folder / f"{i}.json", shape(label="scratch" if i % 5 else "dent"), red=i * 20)
     return folder
-
-
-def put_labels(folder: Path, number: int, shapes: list[dict[str, Any]]) -> None:
-    content = {"shapes": shapes, "imagePath": f"{number}.jpg", "imageHeight": 40, "imageWidth": 60}
-    (folder / f"{number}.json").write_text(json.dumps(content))
 
 
 @pytest.fixture
 def run(run_script: Run) -> Run:
-    return partial(run_script, ROOT / "tools/labelme2coco.py")
+    return partial(run_script, REPOSITORY / "tools/labelme2coco.py")
 
 
 def test_split_table_and_files(run: Run, photos: Path, tmp_path: Path) -> None:
-    put_labels(photos, 3, [{"label": "scratch", "points": SQUARE}, {"label": "dent", "points": SQUARE[:2]}])
+    write_labelme(photos / "3.json", shape(label="scratch"), shape(SQUARE[:2]))
     done = run(photos, "-o", tmp_path / "coco", "--split", 0.8, 0.2, "--seed", 1)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
