@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from cardamage.config import configurable
-from cardamage.structures import ImageList, Instances
+from cardamage.structures import Instances
 from cardamage.utils.events import get_event_storage
 
 from ..backbone import Backbone, build_backbone
@@ -166,35 +166,15 @@ class GeneralizedRCNN(ImageModel):
             return []
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
-        results = self._run_heads(batched_inputs, images, features, detected_instances)
-        if not do_postprocess:
-            return list(results)
-        return self._postprocess(results, batched_inputs, images.image_sizes, self.mask_output)
-
-    def _run_heads(
-        self,
-        batched_inputs: Inputs,
-        images: ImageList,
-        features: Mapping[str, torch.Tensor],
-        detected_instances: Sequence[Instances] | None = None,
-    ) -> Sequence[Instances]:
-        """Do what follows the backbone in :meth:`inference`.
-
-        Args:
-            batched_inputs: as there.
-            images: what :meth:`preprocess_image` makes of them.
-            features: what the backbone makes of these.
-            detected_instances: as there.
-
-        Returns:
-            Every image's detections in its own pixels, masks (R, 1, M, M).
-        """
         if detected_instances is None:
             proposals, _ = self._propose(batched_inputs, images, features, None)
             results, _ = call(self.roi_heads, images, features, proposals, None)
-            return results
-        known = [x.to(self.device) for x in detected_instances]
-        return self.roi_heads.forward_with_given_boxes(features, known)
+        else:
+            known = [x.to(self.device) for x in detected_instances]
+            results = self.roi_heads.forward_with_given_boxes(features, known)
+        if not do_postprocess:
+            return list(results)
+        return self._postprocess(results, batched_inputs, images.image_sizes, self.mask_output)
 
     @staticmethod
     def _postprocess(

@@ -17,6 +17,7 @@ from cardamage.errors import ConfigValueError
 from cardamage.structures import Instances
 from cardamage.utils.compiling import compiling
 
+from ..custom import call
 from ..meta_arch import GeneralizedRCNN
 from ..postprocessing import detector_postprocess
 from ..roi_heads.detection import Suppression, detect
@@ -182,7 +183,11 @@ class GeneralizedRCNNWithTTA(nn.Module):
         return detect(boxes, table, photo, sizes, _LOWEST_SCORE, self._suppression, most)[0]
 
     def _add_masks(
-        self, views: Sequence[View], batches: Sequence[Sequence[int]], merged: Sequence[Instances], look: Any
+        self,
+        views: Sequence[View],
+        batches: Sequence[Sequence[int]],
+        merged: Sequence[Instances],
+        look: _Look,
     ) -> None:
         """Give the photos' detections the mean of the masks that their views have of them."""
         masks: dict[int, torch.Tensor] = {}
@@ -207,7 +212,7 @@ class _Look:
         self.keep = keep
         # Who overrides it does more, or something else, than what is below.
         self.plain = type(model).inference is GeneralizedRCNN.inference
-        self.kept: dict[int, Any] = {}
+        self.kept: dict[int, Mapping[str, torch.Tensor]] = {}
 
     def boxes(self, number: int, records: Sequence[dict[str, Any]]) -> Sequence[Instances]:
         """Detect boxes in the pixels of the views, and keep the feature maps while there is room."""
@@ -218,8 +223,9 @@ class _Look:
         size = sum(map(_bytes_of, features.values()))
         if size <= self.keep:
             self.keep -= size
-            self.kept[number] = images, features
-        return list(self.model._run_heads(records, images, features))
+            self.kept[number] = features
+        proposals, _ = self.model._propose(records, images, features, None)
+        return list(call(self.model.roi_heads, images, features, proposals, None)[0])
 
     def masks(
         self, number: int, records: Sequence[dict[str, Any]], known: Sequence[Instances]
@@ -227,8 +233,8 @@ class _Look:
         """Add masks to boxes of the same views, on the feature maps that were kept or on new ones."""
         if number not in self.kept:
             return self.model.inference(records, known, do_postprocess=False)
-        images, features = self.kept.pop(number)
-        return list(self.model._run_heads(records, images, features, known))
+        boxes = [one.to(self.model.device) for one in known]
+        return self.model.roi_heads.forward_with_given_boxes(self.kept.pop(number), boxes)
 
 
 def _bytes_of(tensor: torch.Tensor) -> int:

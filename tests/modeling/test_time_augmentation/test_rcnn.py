@@ -17,6 +17,7 @@ from cardamage.data import MetadataCatalog
 from cardamage.data.transforms import NoOpTransform, RotationTransform
 from cardamage.errors import ConfigValueError, DataError
 from cardamage.modeling import GeneralizedRCNN, GeneralizedRCNNWithTTA, build_model
+from cardamage.modeling.batch import force_fixed_shapes
 from cardamage.modeling.fusion import FastInference
 from cardamage.modeling.roi_heads.detection import Suppression
 from cardamage.modeling.test_time_augmentation import rcnn
@@ -172,6 +173,16 @@ def test_photos_of_several_sizes_get_what_each_gets_alone(
     monkeypatch.setattr(rcnn, "_KEPT_BYTES", 10**6)
     for one, other in zip(alone, GeneralizedRCNNWithTTA(cfg, model, batch_size=4)(photos), strict=True):
         _assert_equal(other["instances"], one)
+
+
+def test_batches_of_fixed_shape_as_a_gpu_has_them(tiny_cfg: Make) -> None:
+    cfg = tiny_cfg(**OPTIONS, **{"TEST.AUG.MIN_SIZES": (0, 50)})
+    augmented, photos = GeneralizedRCNNWithTTA(cfg, _model(cfg)), [_photo(5), _photo(6, 40, 90)]
+    expected = augmented(photos)
+    with force_fixed_shapes(True):
+        found = augmented(photos)
+    for one, other in zip(found, expected, strict=True):
+        _assert_equal(one["instances"], other["instances"])
 
 
 def test_a_model_of_ones_own_is_asked_by_its_own_inference(tiny_cfg: Make) -> None:
