@@ -11,8 +11,8 @@ from pathlib import Path
 
 from cardamage.data.formats.conversion.convert import LOG_NAME, ConvertOptions, convert, read_class_list
 from cardamage.data.formats.conversion.summary import cache_folder, described
+from cardamage.data.formats.pictures.placing import WAYS
 from cardamage.data.formats.registry import FORMATS, ReadOptions, WriteOptions
-from cardamage.data.formats.shared.pictures import WAYS
 from cardamage.errors import ConfigValueError
 from cardamage.utils.cli import run
 

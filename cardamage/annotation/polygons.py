@@ -23,7 +23,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 
 from cardamage.data.annotations import outlines
-from cardamage.data.formats.shared.outlining import mask_outlines, simplify
+from cardamage.data.formats.tracing.mask_outlines import mask_outlines, simplify
 
 __all__ = ["Fit", "Traced", "trace"]
 

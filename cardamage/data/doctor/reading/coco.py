@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import DataError
-from ...formats.shared.image_files import ImageFolder
+from ...formats.pictures.finding import ImageFolder
 from ...formats.shared.text_files import read_json
 from ...formats.shared.values import as_flag, as_id, as_number, unpacked
 from ..model import Part, Picture, Shape

@@ -18,7 +18,7 @@ import numpy as np
 from ....errors import DataError
 from ....utils.files import open_regular
 from ...annotations import outlines
-from ...formats.shared.image_files import ImageFolder
+from ...formats.pictures.finding import ImageFolder
 from ...formats.shared.text_files import read_json, read_text
 from ...registered.classes import VEHIDE_CLASSES
 from ..model import Part, Picture, Shape

@@ -11,7 +11,7 @@ from typing import Any
 from ....errors import DataError
 from ...annotations.checks import RawAnnotation
 from ..dataset import AnnotatedDataset, AnnotatedImage
-from ..shared.image_files import ImageFolder
+from ..pictures.finding import ImageFolder
 from ..shared.shared_root import NamesBelow
 from ..shared.text_files import read_json
 from ..shared.values import as_flag, as_id, as_name, as_number, unpacked

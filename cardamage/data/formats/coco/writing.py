@@ -15,9 +15,9 @@ from ....errors import TrainingError
 from ....utils.files import atomic_write, describe_write_error
 from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedDataset, AnnotatedImage, class_id
+from ..pictures.placing import PicturePlacer
 from ..registry import WriteOptions, Written
 from ..shared.packing import KeptAnnotations
-from ..shared.pictures import PicturePlacer
 from ..shared.shared_root import NamesBelow, shared_root
 from .text import annotation_text, as_json, image_text, with_ids
 

@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 from ....errors import DataError
 from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedDataset
+from ..pictures.placing import FreeNames
 from ..registry import read_annotations
-from ..shared.pictures import FreeNames
 from ..shared.shared_root import common_folder
 from .options import ConvertOptions
 from .parts import parts_by_folder

@@ -15,8 +15,8 @@ from ....errors import DataError
 from ....utils.suggest import did_you_mean
 from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedDataset, AnnotatedImage, ImageHead, Images
+from ..pictures.placing import FreeNames
 from ..shared.packing import KeptAnnotations
-from ..shared.pictures import FreeNames
 
 __all__ = ["ChangedImages", "JoinedImages", "merged", "ordered", "parse_renames", "renamed"]
 

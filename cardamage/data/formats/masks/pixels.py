@@ -14,7 +14,7 @@ import pycocotools.mask as mask_util
 from PIL import Image
 
 from ....errors import DataError
-from ..shared.picture_sizes import refuse_huge_png
+from ..pictures.sizes import refuse_huge_png
 
 __all__ = ["decode_mask", "regions", "run_lengths"]
 

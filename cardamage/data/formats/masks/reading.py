@@ -10,7 +10,7 @@ from ....errors import DataError
 from ...annotations.checks import RawAnnotation
 from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedDataset, AnnotatedImage
-from ..shared.picture_sizes import picture_sizes
+from ..pictures.sizes import picture_sizes
 from ..shared.spooling import spooled
 from .layout import MaskedImage, MaskLayout, class_tokens
 from .names import PixelNames, instance_classes, pixel_names

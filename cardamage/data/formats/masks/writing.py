@@ -18,9 +18,9 @@ from ...annotations.report import AnnotationReport
 from ...images.signs import PICTURE_SUFFIXES
 from ..dataset import AnnotatedDataset, AnnotatedImage, class_id
 from ..losses import tell_box, tell_fields
+from ..pictures.split_placing import SplitPictures
 from ..registry import WriteOptions, Written
-from ..shared.outline_parts import parts_inside
-from ..shared.split_pictures import SplitPictures
+from ..tracing.parts import parts_inside
 from .layout import class_tokens
 from .pixels import regions
 

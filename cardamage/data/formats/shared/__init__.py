@@ -1,1 +1,1 @@
-"""What readers and writers of several formats need: opening files, finding and placing pictures, outlines."""
+"""What several formats need: files opened and listed, images on the disk, values and splits understood."""

@@ -13,8 +13,8 @@ from ...annotations.checks import RawAnnotation
 from ...annotations.report import AnnotationReport
 from ...images.checks import missing_message
 from ..dataset import AnnotatedDataset, AnnotatedImage
-from ..shared.image_files import ImageFolder
-from ..shared.picture_sizes import picture_sizes
+from ..pictures.finding import ImageFolder
+from ..pictures.sizes import picture_sizes
 from ..shared.shared_root import name_below
 from .classes import ClassAttribute, find_class_attribute, image_fields, neutral_fields
 from .file import ViaEntry, read_via_file

@@ -14,9 +14,9 @@ from ...annotations.checks import RawAnnotation, checked_rle
 from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedImage
 from ..losses import tell_box
-from ..shared.outline_parts import usable_parts
-from ..shared.outlining import mask_outlines, simplify
 from ..shared.values import as_id
+from ..tracing.mask_outlines import mask_outlines, simplify
+from ..tracing.parts import usable_parts
 from .shapes import polygon_shape, rectangle_shape, remembered_shape
 
 __all__ = ["as_attributes", "regions_of"]

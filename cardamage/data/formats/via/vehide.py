@@ -17,7 +17,7 @@ from ...images.checks import missing_message
 from ...images.reading import image_size
 from ...registered.classes import VEHIDE_CLASSES
 from ..dataset import AnnotatedDataset, AnnotatedImage, to_dicts
-from ..shared.image_files import ImageFolder
+from ..pictures.finding import ImageFolder
 from ..shared.text_files import read_json
 
 __all__ = ["load_vehide", "read_vehide"]

@@ -18,8 +18,8 @@ from ....utils.files import atomic_write, describe_write_error
 from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedDataset, AnnotatedImage, class_id
 from ..losses import tell_fields
+from ..pictures.placing import PicturePlacer
 from ..registry import WriteOptions, Written
-from ..shared.pictures import PicturePlacer
 from ..shared.shared_root import name_below, shared_root
 from .classes import IMAGE_FLAGS
 from .file import CSV_COLUMNS

@@ -12,10 +12,10 @@ from ....errors import DataError
 from ...annotations.checks import RawAnnotation
 from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedDataset, AnnotatedImage
-from ..shared.bridges import parted
-from ..shared.picture_sizes import picture_sizes
+from ..pictures.sizes import picture_sizes
 from ..shared.spooling import spooled
 from ..shared.text_files import read_text
+from ..tracing.bridges import parted
 from .layout import YoloLayout
 from .places import label_file
 

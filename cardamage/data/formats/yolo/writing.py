@@ -19,11 +19,11 @@ from ...annotations.run_lengths import same_mask
 from ...images.signs import PICTURE_SUFFIXES
 from ..dataset import AnnotatedDataset, AnnotatedImage, class_id
 from ..losses import tell_box, tell_fields
+from ..pictures.split_placing import SplitPictures
 from ..registry import WriteOptions, Written
-from ..shared.bridges import joined
-from ..shared.outline_parts import parts_inside
-from ..shared.outlining import mask_outlines, simplify
-from ..shared.split_pictures import SplitPictures
+from ..tracing.bridges import joined
+from ..tracing.mask_outlines import mask_outlines, simplify
+from ..tracing.parts import parts_inside
 
 __all__ = ["write"]
 

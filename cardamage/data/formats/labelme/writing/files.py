@@ -22,8 +22,8 @@ from ....annotations.report import AnnotationReport
 from ....images.reading import raw_image_size, read_bytes
 from ...dataset import AnnotatedDataset, AnnotatedImage
 from ...losses import tell_fields
+from ...pictures.placing import FreeNames, PicturePlacer, real_name
 from ...registry import WriteOptions, Written
-from ...shared.pictures import FreeNames, PicturePlacer, real_name
 from .fields import as_flags, top_fields
 from .shapes import shapes_of
 

@@ -14,7 +14,7 @@ from ....annotations.report import AnnotationReport
 from ....annotations.run_lengths import run_lengths
 from ...dataset import AnnotatedImage
 from ...losses import tell_box
-from ...shared.outline_parts import usable_parts
+from ...tracing.parts import usable_parts
 from .fields import GroupIds, shape_fields
 from .shape_types import Drawn, restored
 

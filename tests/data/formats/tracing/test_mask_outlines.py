@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cardamage.data.annotations import outlines
-from cardamage.data.formats.shared.outlining import mask_outlines, simplify
+from cardamage.data.formats.tracing.mask_outlines import mask_outlines, simplify
 from tests.support.drawn_masks import drawn
 
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedImage
 from ..losses import tell_fields
-from .pictures import PicturePlacer
+from .placing import PicturePlacer
 
 __all__ = ["SplitPictures"]
 
@@ -23,7 +23,7 @@ class SplitPictures:
 
     Args:
         folder: the target, which holds ``images``.
-        how: as :class:`~.pictures.PicturePlacer` has it; those that are to be kept where they are get linked,
+        how: as :class:`~.placing.PicturePlacer` has it; those that are to be kept where they are get linked,
             as they are found by their place.
         format: what the target is called.
         suffixes: of the pictures that its readers look for.

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cardamage.data.formats.dataset import AnnotatedImage
-from cardamage.data.formats.shared.pictures import PicturePlacer, place_pictures, real_name
+from cardamage.data.formats.pictures.placing import PicturePlacer, place_pictures, real_name
 from cardamage.errors import DataError, TrainingError
 
 

@@ -1,7 +1,7 @@
 """Parts of an object joined into one outline by bridges, and such bridges taken out again.
 
 A bridge is walked there and back between the same two points. Drawn by pycocotools it has no width, see
-:mod:`.outlining`.
+:mod:`.mask_outlines`.
 """
 
 from __future__ import annotations
