@@ -13,6 +13,7 @@ from ..dataset import AnnotatedDataset
 from ..pictures.placing import FreeNames
 from ..registry import read_annotations
 from ..shared.shared_root import common_folder
+from .naming import without_layout
 from .options import ConvertOptions
 from .parts import parts_by_folder
 from .reshaping import merged, ordered, parse_renames, renamed
@@ -60,6 +61,8 @@ def gathered(
         checked, survey = checked_dataset(ordered(renamed(dataset, names), classes), report)
         if options.parts_by_folder and dataset.format == "labelme":
             checked = parts_by_folder(checked, survey)
+        elif dataset.format in ("yolo", "masks"):
+            checked = without_layout(checked, survey)
         ready.append(checked)
         found.append(survey)
     whole = _joined(found)

@@ -251,6 +251,39 @@ def test_what_has_no_part_is_not_read_with_the_parts_of_others(photos: Path, tmp
     assert again.images == done.images
 
 
+@pytest.mark.parametrize("format", ["yolo", "masks"])
+def test_names_lose_the_folders_of_the_source_as_long_as_they_differ(
+    format: str, photos: Path, tmp_path: Path
+) -> None:
+    split = ConvertOptions(split=(0.6, 0.4))
+    convert([photos], tmp_path / "first", format, split)
+    names = {f"sub/{i}.jpg" if i % 2 else f"{i}.jpg" for i in range(10)}
+    convert([tmp_path / "first"], tmp_path / "coco", "coco")
+    files = coco_files(tmp_path / "coco")
+    assert {image["file_name"] for coco in files.values() for image in coco["images"]} == names
+    convert([tmp_path / "first"], tmp_path / "labelme", "labelme")
+    assert {str(p.relative_to(tmp_path / "labelme")) for p in (tmp_path / "labelme").rglob("*.jpg")} == {
+        f"{part}/{image['file_name']}" for part, coco in files.items() for image in coco["images"]
+    }
+
+
+def test_two_pictures_of_one_name_in_two_splits_keep_the_splits_folder(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "valid")):
+        for folder in ("images", "labels"):
+            (tmp_path / "set" / split / folder).mkdir(parents=True)
+        Image.new("RGB", (60, 40), (number * 99, 0, 0)).save(tmp_path / f"set/{split}/images/a.jpg")
+        (tmp_path / f"set/{split}/labels/a.txt").write_text("0 0.1 0.1 0.5 0.1 0.5 0.5\n")
+    text = "train: train/images\nval: valid/images\nnames: [dent]\n"
+    (tmp_path / "set/data.yaml").write_text(text)
+    done = convert([tmp_path / "set"], tmp_path / "out", "coco")
+    files = coco_files(tmp_path / "out")
+    assert {part: coco["images"][0]["file_name"] for part, coco in files.items()} == {
+        "train": "train/a.jpg",
+        "val": "valid/a.jpg",
+    }
+    assert not done.losses.findings
+
+
 def test_copies_of_a_photo_stay_on_one_side(photos: Path, tmp_path: Path) -> None:
     for i in range(10):
         path = photos / (f"sub/{i}.jpg" if i % 2 else f"{i}.jpg")
