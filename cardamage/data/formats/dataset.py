@@ -91,9 +91,10 @@ class Prepared(NamedTuple):
     good: bool
 
 
-# Makes something of images right after they were read, by the process that read them. Its ``repr`` says all
-# that makes a difference for what it makes, as that is kept by caches.
-Prepare = Callable[[Sequence[AnnotatedImage]], list[Prepared]]
+# Makes something of images right after they were read, by the process that read them. Given are the images,
+# and for each the beginning of its embedded picture in base64, or None. Its ``repr`` says all that makes a
+# difference for what it makes, as that is kept by caches.
+Prepare = Callable[[Sequence[AnnotatedImage], Sequence[bytes | None]], list[Prepared]]
 
 
 class Images(Protocol):

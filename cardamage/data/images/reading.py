@@ -24,6 +24,7 @@ from .decoding import EncodedImage, Header, decode_image, read_header, refuse_wr
 __all__ = [
     "decode_image",
     "embedded_bytes",
+    "embedded_header",
     "embedded_in",
     "image_size",
     "open_record_image",
@@ -35,8 +36,8 @@ __all__ = [
     "record_source",
 ]
 
-# Characters of base64, a multiple of four; behind a thumbnail's 64 KB a header goes on.
-_HEAD_TEXT = 1 << 18
+# Characters of base64, multiples of four, that are tried: behind a thumbnail's 64 KB a header goes on.
+_HEAD_TEXTS = (1 << 13, 1 << 16, 1 << 18)
 
 
 def read_image(file_name: str | os.PathLike[str], format: str | None = None) -> np.ndarray:
@@ -104,7 +105,7 @@ def raw_image_size(path: str | os.PathLike[str]) -> tuple[int, int, int]:
     """
     name = os.fspath(path)
     if name.lower().endswith(".json"):
-        header = _embedded_header(name) or read_header(io.BytesIO(embedded_bytes(name)))
+        header = embedded_header(_embedded_text(name) or b"") or read_header(io.BytesIO(embedded_bytes(name)))
     else:
         with _open(name) as file:
             refuse_wrong_kind(file.read(64), name)
@@ -151,6 +152,9 @@ def embedded_bytes(labelme_json: str | os.PathLike[str]) -> bytes:
         DataError: where there is none, or it isn't base64.
     """
     name = os.fspath(labelme_json)
+    text = _embedded_text(name)
+    if text is not None:
+        return embedded_in({"imageData": text}, name)
     try:
         with _open(name) as file:
             content = json.load(file)
@@ -159,19 +163,35 @@ def embedded_bytes(labelme_json: str | os.PathLike[str]) -> bytes:
     return embedded_in(content, name)
 
 
-def _embedded_header(name: str) -> Header | None:
-    """The header of a picture in a Labelme JSON by its beginning; None where that is not enough."""
+def _embedded_text(name: str) -> bytes | None:
+    """The base64 of a picture in a Labelme JSON, found without parsing it; None where that can't be done."""
     # Imported late: the formats read pictures.
     from ..formats.labelme.content import read_labelme_json
 
     try:
         file = read_labelme_json(name)
-        text = None if file is None else file.picture
-        if text is None or len(text) <= _HEAD_TEXT:
-            return None
-        return read_header(io.BytesIO(base64.b64decode(text[:_HEAD_TEXT])))
-    except (DataError, binascii.Error, ValueError):
+    except DataError:
         return None
+    return None if file is None else file.picture
+
+
+def embedded_header(text: bytes) -> Header | None:
+    """Read the header of a picture in base64, decoding no more of it than that takes.
+
+    Args:
+        text: the base64, or its first part.
+
+    Returns:
+        None where what there is does not tell.
+    """
+    for end in _HEAD_TEXTS:
+        try:
+            header = read_header(io.BytesIO(base64.b64decode(text[:end])))
+        except (binascii.Error, ValueError):
+            return None
+        if header is not None or end >= len(text):
+            return header
+    return None
 
 
 def embedded_in(content: Any, name: str) -> bytes:

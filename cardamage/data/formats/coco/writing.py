@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from ....errors import TrainingError
 from ....utils.files import atomic_write, describe_write_error
+from ....utils.heap import without_collection
 from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedDataset, AnnotatedImage, class_id
 from ..pictures.placing import PicturePlacer
@@ -57,7 +58,7 @@ def write(
         root, how = (root, "copy") if kept is None else (kept, how)
     placer = PicturePlacer(folder / "images", how)
     try:
-        with ExitStack() as stack:
+        with ExitStack() as stack, without_collection():
             parts = _Parts(dataset, folder, losses, stack)
             names = NamesBelow(root)
             for image in dataset.images:

@@ -12,7 +12,8 @@ import numpy as np
 from ...annotations.bulk_checks import check_annotations
 from ...annotations.checks import RawAnnotation
 from ...annotations.report import AnnotationReport, Notes
-from ...images.checks import picture_trouble
+from ...images.checks import picture_trouble, size_mismatch
+from ...images.reading import embedded_header
 from ..coco.text import annotation_text
 from ..dataset import AnnotatedImage, Prepared
 from ..shared.packing import KeptAnnotations
@@ -32,11 +33,12 @@ class Preparation:
     texts: bool
     version: int = 1
 
-    def __call__(self, images: Sequence[AnnotatedImage]) -> list[Prepared]:
+    def __call__(self, images: Sequence[AnnotatedImage], embedded: Sequence[bytes | None]) -> list[Prepared]:
         """Prepare images.
 
         Args:
             images: as they were read; they stay as they are.
+            embedded: for each the beginning of its embedded picture in base64, or None.
 
         Raises:
             DataError: for a damaged mask.
@@ -46,7 +48,7 @@ class Preparation:
         sizes = [(image.height, image.width) for image in images for _ in image.annotations]
         checked = iter(check_annotations(raws, sizes, report))
         prepared = []
-        for image in images:
+        for image, picture in zip(images, embedded, strict=True):
             findings = [
                 finding for raw in image.annotations for finding in report.by_place.pop(raw.place, ())
             ]
@@ -54,7 +56,7 @@ class Preparation:
             annotations = KeptAnnotations.of(kept, _texts(kept, image) if self.texts else None)
             left_out = len(image.annotations) - len(kept)
             notes = Notes(left_out, findings) if findings or left_out else None
-            prepared.append(Prepared(annotations, notes, _is_good(image)))
+            prepared.append(Prepared(annotations, notes, _is_good(image, picture)))
         return prepared
 
 
@@ -99,6 +101,9 @@ def _texts(annotations: Sequence[RawAnnotation], image: AnnotatedImage) -> list[
     return written if len(written) == len(texts) and not losses.findings else None
 
 
-def _is_good(image: AnnotatedImage) -> bool:
+def _is_good(image: AnnotatedImage, embedded: bytes | None) -> bool:
     record = {"file_name": image.source, "height": image.height, "width": image.width}
-    return picture_trouble(record) is None
+    header = None if embedded is None else embedded_header(embedded)
+    if header is None:
+        return picture_trouble(record) is None
+    return size_mismatch(record, (header.height, header.width, header.orientation)) is None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ....utils.heap import without_collection
 from ...annotations.report import AnnotationReport
 from ...images.checks import check_images
 from ..dataset import (
@@ -80,7 +81,8 @@ def checked_dataset(dataset: AnnotatedDataset, report: AnnotationReport) -> tupl
     ids = {name: index for index, name in enumerate(dataset.classes)}
     if dataset.heads is not None:
         _tell_unknown_label(dataset, ids)
-        return replace(dataset, heads=None), _of_heads(dataset.heads, ids)
+        with without_collection():
+            return replace(dataset, heads=None), _of_heads(dataset.heads, ids)
     found = Survey()
     passing = (
         _noted(replace(image, annotations=usable(image.annotations, checked)), ids, found)

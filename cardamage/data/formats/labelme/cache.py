@@ -30,7 +30,7 @@ from .picture import PictureFinder
 __all__ = ["LabelmeCache", "PackPlace"]
 
 # Changes with what readers find in a file.
-_VERSION = 2
+_VERSION = 3
 # Nanoseconds within which a file system may give two changes one time.
 _SAME_MOMENT = 2_000_000_000
 # Files of packs, one for each run that read something; with more, everything is read again into one.

@@ -112,7 +112,7 @@ def parse_labelme(data: bytes, path: str) -> LabelmeJson | None:
         # The key may have been a shape's; then the file is read as it is.
         if _is_labelme(content) and content.get("imageData") == mark:
             del content["imageData"]
-            return LabelmeJson(content, True, data[start + 1 : end - 1])
+            return LabelmeJson(content, True, _unescaped(data[start:end]))
     content = _parsed(data, path)
     if not _is_labelme(content):
         return None
@@ -122,7 +122,7 @@ def parse_labelme(data: bytes, path: str) -> LabelmeJson | None:
 
 
 def _cut(data: bytes) -> tuple[int, int] | None:
-    """Where a long ``imageData`` lies, with its quotes. Base64 has neither quotes nor backslashes to mind."""
+    """Where a long ``imageData`` lies, with its quotes. Base64 has no quotes to mind."""
     at = data.find(_KEY)
     if at < 0 or data[at - 1 : at] == b"\\":
         return None
@@ -134,6 +134,17 @@ def _cut(data: bytes) -> tuple[int, int] | None:
     if end < 0 or end - start < _LEAST_CUT:
         return None
     return start, end + 1
+
+
+def _unescaped(quoted: bytes) -> bytes:
+    """A JSON string's text; base64 in lines has escapes at their ends."""
+    if b"\\" in quoted:
+        try:
+            text: str = json.loads(quoted, strict=False)
+        except ValueError:
+            return quoted[1:-1]
+        return text.encode("utf-8", "replace")
+    return quoted[1:-1]
 
 
 def _is_labelme(content: Any) -> bool:

@@ -23,6 +23,8 @@ __all__ = ["FileFacts", "LabelmeReader", "Stamp", "digest_of", "stamp_of"]
 # Size, times of the last changes to content and to entry (ns), and number of a file.
 Stamp = tuple[int, int, int, int]
 
+# Characters of the base64 of a picture, in which its header is nearly always.
+_HEAD_TEXT = 1 << 16
 _OWN = frozenset({"version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth"})
 
 
@@ -44,6 +46,7 @@ class FileFacts:
         pack: number of the pack that holds its image; -1 while it has none.
         place: of the image in the pack; -1 for files that have none.
         number: of the row of a cache that it is from and still agrees with, or -1.
+        picture: first part of the base64 of the embedded picture, until that is prepared.
     """
 
     path: str
@@ -59,6 +62,7 @@ class FileFacts:
     pack: int = -1
     place: int = -1
     number: int = -1
+    picture: bytes | None = None
 
 
 class LabelmeReader:
@@ -98,7 +102,9 @@ class LabelmeReader:
         images = [image for _, image in found if image is not None]
         if self._prepare is not None:
             facts = [facts for facts, image in found if image is not None]
-            for known, image, prepared in zip(facts, images, self._prepare(images), strict=True):
+            done = self._prepare(images, [known.picture for known in facts])
+            for known, image, prepared in zip(facts, images, done, strict=True):
+                known.picture = None
                 _take_in(known, image, prepared)
         return [facts for facts, _ in found], images
 
@@ -134,6 +140,8 @@ class LabelmeReader:
         objects = objects_of(path, shapes, labels, size, self._line_width, notes)
         facts.notes = notes if notes.findings else None
         facts.name = self._embedded_name(path, file) if embedded else self._name(picture)
+        if embedded and self._prepare is not None and file.picture is not None:
+            facts.picture = file.picture[:_HEAD_TEXT]
         extra = {f"labelme_{k}" if k in TAKEN else k: v for k, v in content.items() if k not in _OWN}
         if flags := content.get("flags"):
             extra["flags"] = flags
@@ -169,7 +177,7 @@ def _take_in(facts: FileFacts, image: AnnotatedImage, prepared: Prepared) -> Non
 
 def digest_of(data: bytes) -> bytes:
     """Return what tells contents apart."""
-    return hashlib.blake2b(data, digest_size=16).digest()
+    return hashlib.sha256(data).digest()[:16]
 
 
 def stamp_of(path: str) -> Stamp | None:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from ....errors import DataError
 from ...annotations.report import AnnotationReport
 from ...images.signs import PICTURE_SUFFIXES
+from ..shared.listing import files_in
 from ..shared.natural_order import natural_key
 
 __all__ = ["MaskLayout", "MaskedImage", "class_tokens", "find_masks", "has_masks"]
@@ -134,7 +135,7 @@ def _folders(root: Path, image_root: Path | None) -> Iterator[tuple[Path, Path]]
         masks = _first(base, _MASKS)
         if pictures is not None and masks is not None:
             yield pictures, masks
-        elif base.is_dir() and any(path.stem.endswith(_ENDS) for path in base.glob("*.png")):
+        elif base.is_dir() and any(name[:-4].endswith(_ENDS) for name in files_in(base, (".png",))):
             yield base, base
 
 

@@ -33,10 +33,12 @@ def files_in(folder: str | os.PathLike[str], suffixes: Collection[str]) -> Itera
     Raises:
         OSError: where it can't be listed.
     """
+    ends = tuple(suffixes)
     with os.scandir(folder) as entries:
         for entry in entries:
-            if os.path.splitext(entry.name)[1].lower() in suffixes and not _is_dir(entry):
-                yield entry.name
+            name = entry.name
+            if name.lower().endswith(ends) and os.path.splitext(name)[1] and not _is_dir(entry):
+                yield name
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:
