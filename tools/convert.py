@@ -13,7 +13,6 @@ from cardamage.data.formats.conversion.convert import LOG_NAME, ConvertOptions, 
 from cardamage.data.formats.conversion.summary import cache_folder, described
 from cardamage.data.formats.pictures.placing import WAYS
 from cardamage.data.formats.registry import FORMATS, ReadOptions, WriteOptions
-from cardamage.errors import ConfigValueError
 from cardamage.utils.cli import run
 
 
@@ -27,9 +26,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         CardamageError: for input that can't be used.
     """
     args = _parser().parse_args(argv)
-    for name, value, least in (("line-width", args.line_width, 1e-9), ("tolerance", args.tolerance, 0.0)):
-        if not least <= value < float("inf"):
-            raise ConfigValueError(f"--{name} must be {'above' if least else '0 or above'} 0, not {value:g}.")
     options = ConvertOptions(
         source_format=args.source_format,
         split=args.split,

@@ -14,7 +14,6 @@ from tabulate import tabulate
 
 from cardamage.data.formats.conversion.convert import Conversion, ConvertOptions, convert, read_class_list
 from cardamage.data.formats.registry import ReadOptions, WriteOptions
-from cardamage.errors import ConfigValueError
 from cardamage.utils.cli import run
 
 
@@ -28,8 +27,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         CardamageError: for input that can't be used.
     """
     args = _parser().parse_args(argv)
-    if not args.line_width > 0:
-        raise ConfigValueError(f"--line-width must be above 0, not {args.line_width:g}.")
     options = ConvertOptions(
         source_format="labelme",
         split=args.split,

@@ -44,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parse_args(argv)
     # After the arguments are known to be good: the model takes seconds to import.
+    from cardamage.annotation.ordering import RankingSettings
     from cardamage.annotation.photos import find_photos
     from cardamage.annotation.rank import rank_photos
-    from cardamage.annotation.ranking import RankingSettings
     from cardamage.engine.trained_model import load_predictor
 
     settings = RankingSettings(args.by, args.count, args.seed)

@@ -12,8 +12,8 @@ from cardamage.engine.arguments import check_prediction_limits
 from cardamage.errors import DataError
 
 from .observing import observe
+from .ordering import Ranked, RankingSettings, order_photos
 from .photos import labelme_file_of, left_out
-from .ranking import Ranked, RankingSettings, order_photos
 from .ranking_files import write_ranking, write_sheet
 
 __all__ = ["RankingReport", "rank_photos"]
@@ -64,7 +64,7 @@ def rank_photos(
         photos: candidates; those with a Labelme file beside them that a person has touched count as labelled.
         labelled: further photos that are labelled.
         output: folder for ``ranking.csv``, ``ranking.json``, ``to_label.txt`` and ``contact_sheet.png``.
-        settings: see :class:`~.ranking.RankingSettings`.
+        settings: see :class:`~.ordering.RankingSettings`.
         threshold: lowest score drawn on the page, 0 to 1.
 
     Raises:

@@ -17,7 +17,7 @@ from cardamage.engine.prediction_records import keep_above
 from cardamage.utils.files import atomic_write
 from cardamage.visualization import Visualizer, contact_sheet, save_image
 
-from .ranking import Ranked, RankingSettings
+from .ordering import Ranked, RankingSettings
 
 __all__ = ["write_ranking", "write_sheet"]
 

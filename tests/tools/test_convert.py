@@ -76,7 +76,7 @@ def test_several_sources_and_kept_pictures(run: Run, photos: Path, tmp_path: Pat
     ("flags", "said"),
     [
         (["--line-width", "0"], "--line-width must be above 0, not 0."),
-        (["--tolerance", "-1"], "--tolerance must be 0 or above 0, not -1."),
+        (["--tolerance", "-1"], "--tolerance must be 0 or more, not -1."),
         (["--rename", "dint=dent"], "--rename dint=dent: there is no class 'dint'; did you mean dent?"),
         (["--from", "labelmee"], "The format 'labelmee' is unknown; did you mean labelme?"),
     ],

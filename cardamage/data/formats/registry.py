@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError
+from ...errors import ConfigValueError, DataError
 from ...utils.suggest import did_you_mean
 from ..annotations.report import AnnotationReport
 from .dataset import AnnotatedDataset, Prepare
@@ -44,6 +44,15 @@ class ReadOptions:
     skip_unreviewed: bool = False
     prepare: Prepare | None = None
 
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigValueError: for a width of lines that is none.
+        """
+        if not 0 < self.line_width < float("inf"):
+            raise ConfigValueError(f"--line-width must be above 0, not {self.line_width:g}.")
+
 
 @dataclass(frozen=True)
 class WriteOptions:
@@ -61,6 +70,15 @@ class WriteOptions:
     tolerance: float = 0.0
     embed: bool = False
     masks: str = "instance"
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigValueError: for a tolerance that is no distance.
+        """
+        if not 0 <= self.tolerance < float("inf"):
+            raise ConfigValueError(f"--tolerance must be 0 or more, not {self.tolerance:g}.")
 
 
 @dataclass

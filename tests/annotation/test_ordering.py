@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cardamage.annotation.observing import Observation
-from cardamage.annotation.ranking import Ranked, RankingSettings, order_photos
+from cardamage.annotation.ordering import Ranked, RankingSettings, order_photos
 from cardamage.errors import ConfigValueError
 
 
