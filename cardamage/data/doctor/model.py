@@ -34,6 +34,7 @@ class Picture:
         beside: picture files with the name that the JSON says or has.
         labelled: whether the set has annotations for it, be it none on purpose.
         moved: whether it was found elsewhere than the annotation says.
+        swapped: whether the stated height is the width, as its shapes show.
     """
 
     file: str
@@ -47,6 +48,7 @@ class Picture:
     beside: list[str] = field(default_factory=list)
     labelled: bool = True
     moved: bool = False
+    swapped: bool = False
 
     def __post_init__(self) -> None:
         # No file can be called so, and the functions of the system would refuse it everywhere.

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 
-__all__ = ["misspelled", "same_but_case"]
+__all__ = ["misspelled", "same_but_case", "trimmed"]
 
 # One letter apart, and both words of their own.
 _APART = frozenset(map(frozenset, [("light", "right"), ("hood", "wood"), ("rim", "trim"), ("car", "scar")]))
 # Names of so many letters may differ by two, shorter ones by one.
 _LONG, _SHORT = 8, 4
+_AROUND = " \t\r\n\u00a0\u200b\ufeff-\u2013\u2022*'\","
 # Above this, pairs are not looked for: these are no names but ids.
 _MOST = 2000
 
 
 def _words(name: str) -> list[str]:
-    return re.findall(r"[^\W_]+", name.casefold())
+    return re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", name).casefold())
+
+
+def trimmed(name: str) -> str:
+    """Return a name without the spaces and signs around it that an export or a slip left there."""
+    return name.strip(_AROUND)
 
 
 def same_but_case(names: Sequence[str]) -> list[list[str]]:
@@ -34,7 +41,8 @@ def same_but_case(names: Sequence[str]) -> list[list[str]]:
 def misspelled(names: Sequence[str]) -> list[tuple[str, str]]:
     """Pairs of names of which one could be a slip of the other; names that differ in case only are none.
 
-    Word by word they are the same but for a letter or two, and digits don't differ.
+    Word by word they are the same but for a letter or two, and digits don't differ; or the same words are in
+    another order.
     """
     distinct = list(dict.fromkeys(names))[:_MOST]
     words = {name: _words(name) for name in distinct}
@@ -49,6 +57,8 @@ def misspelled(names: Sequence[str]) -> list[tuple[str, str]]:
 def _alike(one: list[str], other: list[str]) -> bool:
     if len(one) != len(other):
         return False
+    if sorted(one) == sorted(other):
+        return True
     different = [(a, b) for a, b in zip(one, other, strict=True) if a != b]
     return len(different) == 1 and _slip(*different[0])
 

@@ -58,6 +58,7 @@ class Shape:
         line: whether it is a line, and its rings are what that covers.
         closed: whether a ring repeated its first point at its end.
         repeats: whether a ring repeated a point in a row.
+        rewrite: whether it must be written anew, since the file has it in another form.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Shape:
         "label",
         "line",
         "repeats",
+        "rewrite",
         "rle",
         "size",
         "stated_area",
@@ -93,7 +95,7 @@ class Shape:
     ) -> None:
         self.file, self.index, self.label, self.size = file, index, label, size
         self.by_hand, self.line = by_hand, line
-        self.kind, self.crowd = "outline", False
+        self.kind, self.crowd, self.rewrite = "outline", False, False
         self.rle: dict[str, Any] | None = None
         self.box: Box | None = None
         self.stated_area: float | None = None

@@ -150,7 +150,8 @@ def test_annotations(
     spoil(coco_set)
     found = codes(coco_set.save())
     assert code in found
-    assert found.keys() - {code} <= others | {"D317"}
+    # Some have no area, so that only one thing is wrong with the outline.
+    assert found.keys() - {code} <= others | {"D317", "D224"}
     if code.startswith("D2"):
         last = found[code][-1]
         assert (Path(last.file), last.index) == (coco_set.train / "_annotations.coco.json", 2)

@@ -88,13 +88,17 @@ def wrong_box(subject: Subject) -> Iterator[Hit]:
     for shape in outlined_boxes(subject):
         overlap = box_overlap(shape)
         if overlap < _SAME_BOX:
-            yield shape.hit(f"they overlap by {overlap:.0%}")
+            swapped = is_swapped(shape)
+            yield shape.hit(
+                "the outline has x and y swapped" if swapped else f"they overlap by {overlap:.0%}"
+            )
 
 
 def outlined_boxes(subject: Subject) -> Iterator[Shape]:
-    """Shapes with rings and a stated box."""
+    """Shapes with an outline or a mask, and a stated box."""
     for shape in subject.shapes:
-        if shape.rings and shape.box is not None and not few_points(shape):
+        drawn = shape.rle is not None or (shape.rings and not few_points(shape))
+        if drawn and shape.box is not None and not shape.crowd:
             yield shape
 
 
@@ -108,6 +112,14 @@ def box_overlap(shape: Shape) -> float:
     inside = max(width, 0.0) * max(height, 0.0)
     whole = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - inside
     return inside / whole if whole > 0 else 0.0
+
+
+def is_swapped(shape: Shape) -> bool:
+    """Whether the outline would be in its box with x and y swapped, and isn't as it is."""
+    a, b = shape.box, shape.extent
+    if a is None or b is None or box_overlap(shape) >= _SAME_BOX:
+        return False
+    return max(abs(a[0] - b[1]), abs(a[1] - b[0]), abs(a[2] - b[3]), abs(a[3] - b[2])) <= _ROUNDED
 
 
 @check("D218", "error", "box without area", "Draw it again, or delete it.", "dropped")

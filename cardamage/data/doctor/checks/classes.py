@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from ..model import Hit, Subject
-from ..names import misspelled, same_but_case
+from ..names import misspelled, same_but_case, trimmed
 from ..registry import check, noted
 from ..tables import class_counts
 
@@ -203,7 +203,48 @@ _EMPTY_NAME = re.compile(r"^\s*$")
 
 @check("D413", "error", "class without a name", "Name it.")
 def unnamed(subject: Subject) -> Iterator[Hit]:
-    """Stated classes whose name is empty."""
+    """Stated classes whose name is empty or missing."""
+    for part in subject.parts:
+        yield from part.notes.get("D413", ())
     for name, source in _stated(subject).items():
         if _EMPTY_NAME.match(name):
             yield Hit(source)
+
+
+@check(
+    "D414",
+    "warning",
+    "class name with spaces or signs around it",
+    "Write the name alone: to most tools it is another class with them.",
+    "taken off",
+)
+def untrimmed(subject: Subject) -> Iterator[Hit]:
+    """Names such as "dent " and "- dent"."""
+    for part in subject.parts:
+        yield from part.notes.get("D414", ())
+    for name, source in _stated(subject).items():
+        if trimmed(name) not in ("", name):
+            yield Hit(source, None, repr(name))
+
+
+noted(
+    "D415",
+    "warning",
+    "class name that two categories have",
+    "Give one another name, or join them.",
+    "joined",
+)
+
+
+@check(
+    "D416",
+    "warning",
+    "class whose name is a number",
+    "Look up what it stands for, and name it.",
+)
+def numbers(subject: Subject) -> Iterator[Hit]:
+    """Names that an export lost."""
+    nameless = {part.source for part in subject.parts if part.format == "yolo" and not part.states_classes}
+    for name, source in _stated(subject).items():
+        if name.strip().isdecimal() and source not in nameless:
+            yield Hit(source, None, name)

@@ -193,6 +193,48 @@ noted(
     "Divide x by the width and y by the height.",
 )
 noted(
+    "D221",
+    "warning",
+    "entry that isn't written as COCO has it",
+    "It is understood here; other tools stop at it or leave it out.",
+    "written as COCO has it",
+)
+noted(
+    "D224",
+    "note",
+    "annotation without bbox, area or iscrowd",
+    "Nothing needs to be done here; COCO's own evaluation stops at it.",
+    "computed",
+)
+
+
+@check(
+    "D225",
+    "warning",
+    "single object that is marked as a crowd",
+    "Set iscrowd to 0: crowds are not trained on and don't count in scores.",
+)
+def crowds(subject: Subject) -> Iterator[Hit]:
+    """Outlines with iscrowd 1; regions of many objects are run-length masks in COCO's files."""
+    for shape in subject.shapes:
+        if shape.crowd and shape.rings:
+            yield shape.hit()
+
+
+noted(
+    "D222",
+    "error",
+    "shares of the picture where pixels belong",
+    "Multiply x by the width and y by the height.",
+)
+noted(
+    "D223",
+    "error",
+    "box of two corners where a place and a size belong",
+    "Write x, y, width, height (COCO) or the centre, width, height (YOLO).",
+    "written so",
+)
+noted(
     "D220",
     "warning",
     "shape without area",

@@ -98,7 +98,7 @@ def rotated(subject: Subject) -> Iterator[Hit]:
     "error",
     "picture of another size than its annotation says",
     "Annotate this very picture, or put the annotated one in its place.",
-    "tag taken out where only EXIF turned it",
+    "size set where only the sides are swapped, tag taken out where only EXIF turned it",
 )
 def other_size(subject: Subject) -> Iterator[Hit]:
     """Pictures that were scaled, cropped or turned after they were annotated."""
@@ -110,6 +110,7 @@ def other_size(subject: Subject) -> Iterator[Hit]:
         text = f"is {width}x{height}, its annotation says {picture.size[1]}x{picture.size[0]}"
         if picture.size == (width, height):
             turned = "annotated before EXIF turned it" if look.orientation >= 5 else "sides swapped"
+            turned += ", which its outlines fit" if picture.swapped and picture.shapes else ""
             text = f"{text} ({turned})"
         yield Hit(picture.source, None, text, (picture.file,) if picture.file != picture.source else ())
 

@@ -13,7 +13,9 @@ from ...formats.shared.values import as_flag, as_id, as_number, unpacked
 from ..model import Part, Picture, Shape
 from .values import box_of, read_or_note, ring_of, size_of
 
-__all__ = ["read_coco"]
+__all__ = ["category_name", "read_coco"]
+
+_NO_TEXTS = ("area", "iscrowd", "bbox", "segmentation")
 
 
 def read_coco(path: Path, image_root: Path | None = None) -> Part:
@@ -61,17 +63,28 @@ def _objects(value: Any, key: str, part: Part) -> list[tuple[int, dict[str, Any]
 def _categories(entries: list[tuple[int, dict[str, Any]]], part: Part) -> dict[int, str]:
     names: dict[int, str] = {}
     for index, entry in entries:
-        number, name = as_id(entry.get("id")), str(entry.get("name", entry.get("id")))
+        number, name = as_id(entry.get("id")), category_name(entry)
+        if entry.get("name") is None:
+            part.note("D413", part.source, index, f"the category {entry.get('id')!r} has no name")
         if number is None:
             part.note("D308", part.source, index, f"the category {name!r} has the id {entry.get('id')!r}")
         elif number in names:
             part.note("D307", part.source, index, f"{number} is {names[number]!r} and {name!r}")
         else:
+            if name in names.values():
+                first = next(other for other, known in names.items() if known == name)
+                part.note("D415", part.source, index, f"{first} and {number} are both {name!r}")
             names[number] = name
             if number == 0:
                 part.note("D309", part.source, index, f"{name!r} has the id 0")
-    part.classes = [names[number] for number in sorted(names)]
+    part.classes = list(dict.fromkeys(names[number] for number in sorted(names)))
     return names
+
+
+def category_name(entry: dict[str, Any]) -> str:
+    """The name of a category; its id where it has none."""
+    name = entry.get("name")
+    return str(entry.get("id") if name is None else name)
 
 
 def _placeholders(lists: dict[str, list[tuple[int, dict[str, Any]]]], part: Part) -> None:
@@ -158,6 +171,7 @@ def _shape(annotation: dict[str, Any], index: int, label: str | None, picture: P
     shape = Shape(part.source, index, label, size=picture.size or (0, 0))
     shape.crowd = bool(as_flag(annotation.get("iscrowd", 0)))
     shape.stated_area = as_number(annotation.get("area"))
+    _note_form(annotation, shape, part)
     box = unpacked(annotation.get("bbox"))
     if isinstance(box, (list, tuple)) and len(box) == 4:
         numbers = [as_number(value) for value in box]
@@ -174,16 +188,62 @@ def _shape(annotation: dict[str, Any], index: int, label: str | None, picture: P
     shape.rings = list(_rings(segmentation, index, part))
     if not shape.rings:
         shape.kind = "box"
-        if "segmentation" in annotation and not segmentation:
+        if "segmentation" in annotation and segmentation in (None, [], [[]]):
             part.note("D209", part.source, index, label or "")
     return shape
+
+
+def _note_form(annotation: dict[str, Any], shape: Shape, part: Part) -> None:
+    """Note what is written otherwise than COCO has it, and what is left out."""
+    lacking = [key for key in ("area", "iscrowd", "bbox") if annotation.get(key) is None]
+    if lacking:
+        part.note("D224", shape.file, shape.index, f"no {', no '.join(lacking)}")
+    texts = [key for key in _NO_TEXTS if _has_text(annotation.get(key))]
+    segmentation = unpacked(annotation.get("segmentation"))
+    form = "" if isinstance(segmentation, dict) else _other_form(segmentation)
+    odd = [*(f"{key} as text" for key in texts), *([form] if form else [])]
+    if odd:
+        shape.rewrite = True
+        part.note("D221", shape.file, shape.index, ", ".join(odd))
+
+
+def _has_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and any(isinstance(v, str) for v in value))
+
+
+def _other_form(segmentation: Any) -> str:
+    first = segmentation[0] if isinstance(segmentation, list) and segmentation else None
+    if isinstance(first, (list, tuple)):
+        inner = first[0] if first else None
+        if isinstance(inner, (list, tuple)) or len(first) == 2:
+            return "points in pairs"
+        return "numbers of the outline as text" if isinstance(inner, str) else ""
+    if isinstance(first, dict):
+        return "points as objects" if "x" in first else ""
+    return "an outline that is in no list of parts" if first is not None else ""
+
+
+def _parts_of(segmentation: list[Any]) -> list[Any]:
+    """The outlines, however they are written; without those of no points."""
+    first = next(iter(segmentation), None)
+    if isinstance(first, dict) and "x" in first:
+        pairs = [[p.get("x"), p.get("y")] for p in segmentation if isinstance(p, dict)]
+        return [pairs] if len(pairs) == len(segmentation) else [segmentation]
+    if not isinstance(first, (list, tuple)):
+        return [segmentation] if segmentation else []
+    if all(isinstance(p, (list, tuple)) and len(p) == 2 and not _is_nested(p) for p in segmentation):
+        return [segmentation]
+    return [ring for ring in segmentation if ring != []]
+
+
+def _is_nested(pair: Any) -> bool:
+    return any(isinstance(value, (list, tuple, dict)) for value in pair)
 
 
 def _rings(segmentation: Any, index: int, part: Part) -> Iterator[Any]:
     if not isinstance(segmentation, list):
         return
-    nested = bool(segmentation) and isinstance(segmentation[0], (list, tuple))
-    for ring in segmentation if nested else [segmentation] if segmentation else []:
+    for ring in _parts_of(segmentation):
         points = ring_of(ring)
         if points is None:
             part.note("D002", part.source, index, "its outline is not a list of x, y numbers")

@@ -20,6 +20,7 @@ from .coco import read_coco
 from .foreign import foreign_json, names_of, note_foreign_files
 from .labelme import is_labelme, read_labelme
 from .masks import is_masks, read_masks
+from .meanings import understand
 from .moved import find_moved
 from .values import below, image_files
 from .via import is_via_csv, read_via, via_entries
@@ -72,6 +73,7 @@ def read_sources(
     looked = {p for q in subject.pictures for p in (q.source, q.embedded or "", *q.beside) if p}
     subject.looks = look_at_all([*sorted(looked), *subject.loose], threads)
     _size_shapes(subject)
+    understand(subject)
     return subject
 
 

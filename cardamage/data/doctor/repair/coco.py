@@ -10,6 +10,7 @@ from ...formats.shared.text_files import read_json
 from ...formats.shared.values import as_id
 from ..checks.boxes import area_matches
 from ..model import Part, Picture, Shape, Subject
+from ..reading.coco import category_name
 from .pictures import relative
 from .places import Places
 from .plan import Change, Plan
@@ -76,9 +77,11 @@ def _images(
         picture = pictures[index]
         _rename(entry, picture, part, plan, places)
         upright = subject.look(picture.source).upright
-        if picture.size is None and upright is not None:
+        if upright is not None and (picture.size is None or picture.swapped):
             entry["height"], entry["width"] = upright
-            plan.tell("D114", part.source, index, f"size of {picture.name} set")
+            plan.tell(
+                "D112" if picture.swapped else "D114", part.source, index, f"size of {picture.name} set"
+            )
     content["images"] = [entry for _, entry in entries]
     return found
 
@@ -109,11 +112,14 @@ def _repair(annotation: dict[str, Any], shape: Shape, plan: Plan) -> None:
     if change.box is not None or (shape.box is None and shape.extent is not None):
         x0, y0, x1, y1 = change.box or shape.extent or (0.0, 0.0, 0.0, 0.0)
         annotation["bbox"] = [x0, y0, x1 - x0, y1 - y0]
-    if (
-        shape.rings
-        and shape.stated_area is not None
-        and (change.rings is not None or not area_matches(shape))
-    ):
+    if shape.rewrite or annotation.get("iscrowd") is None:
+        annotation["iscrowd"] = int(shape.crowd)
+    if shape.rewrite:
+        plan.tell("D221", shape.file, shape.index, "written as COCO has it")
+    if annotation.get("area") is None and shape.area is not None:
+        annotation["area"] = shape.area
+        plan.tell("D224", shape.file, shape.index, f"area set to {shape.area:.0f}")
+    elif shape.rings and (change.rings is not None or not area_matches(shape) or shape.rewrite):
         new = Shape(shape.file, shape.index, shape.label, change.rings or shape.rings, size=shape.size)
         if new.area is not None:
             annotation["area"] = new.area
@@ -132,12 +138,14 @@ def _categories(
     entries.sort(key=lambda entry: as_id(entry["id"]) or 0)
     dropped = [entry for entry in entries if str(entry.get("name")) in part.placeholders]
     stays = [entry for entry in entries if entry not in dropped]
-    names = [str(entry.get("name")) for entry in stays]
+    names = [category_name(entry) for entry in stays]
     joined = {name: plan.labels.get(name, name) for name in names}
     final: list[dict[str, Any]] = []
     for entry, name in zip(stays, names, strict=True):
         if joined[name] not in [str(other["name"]) for other in final]:
             final.append({**entry, "name": joined[name]})
+        elif names.count(name) > 1:
+            plan.tell("D415", part.source, None, f"the categories {name!r} are one now")
     anew = 0 in ids
     for number, entry in enumerate(final, start=1):
         entry["id"] = number if anew else entry["id"]

@@ -54,9 +54,9 @@ def _repaired(entry: Any, file: str, index: int, plan: Plan) -> Any:
 
 def _place(content: dict[str, Any], picture: Picture, subject: Subject, plan: Plan, places: Places) -> None:
     upright = subject.look(picture.source).upright
-    if picture.size is None and upright is not None:
+    if upright is not None and (picture.size is None or picture.swapped):
         content["imageHeight"], content["imageWidth"] = upright
-        plan.tell("D114", picture.file, None, "size set")
+        plan.tell("D112" if picture.swapped else "D114", picture.file, None, "size set")
     if picture.embedded is None and os.path.isfile(picture.source):
         new = relative(places.target(picture.source), places.target(picture.file).parent)
         old = str(content.get("imagePath") or "")

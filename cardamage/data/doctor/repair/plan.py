@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...annotations import outlines
-from ..checks.boxes import box_excess, box_overlap, is_flat_box
+from ..checks.boxes import box_excess, box_overlap, is_flat_box, is_swapped
 from ..checks.doubles import doubles
 from ..checks.outlines import few_points, is_empty, is_outside
 from ..model import Part, Shape, Subject
-from ..names import same_but_case
+from ..names import same_but_case, trimmed
 from ..tables import class_counts
 
 __all__ = ["Change", "Plan", "Repair", "make_plan"]
@@ -92,8 +92,10 @@ def make_plan(subject: Subject) -> Plan:
             plan.tell(_LOST[look.trouble], source, None, f"picture left out: {look.text}")
     counts = class_counts(subject)
     for group in same_but_case(list(counts)):
-        kept = max(group, key=lambda name: counts[name].total())
+        kept = trimmed(max(group, key=lambda name: counts[name].total()))
         plan.labels.update({name: kept for name in group if name != kept})
+    alone = {name: trimmed(name) for name in counts if trimmed(name) and name not in plan.labels}
+    plan.labels.update({name: new for name, new in alone.items() if new != name})
     for part in subject.parts:
         _plan_notes(part, plan)
         for picture in part.pictures:
@@ -103,15 +105,21 @@ def make_plan(subject: Subject) -> Plan:
                 if key not in plan.dropped and key not in plan.kept:
                     _plan_shape(shape, copies, plan)
     for old, new in plan.labels.items():
-        plan.tell("D403", subject.sources[0], None, f"class {old!r} renamed to {new!r}")
+        code = "D414" if trimmed(old) == new else "D403"
+        plan.tell(code, subject.sources[0], None, f"class {old!r} renamed to {new!r}")
     return plan
 
 
 def _plan_notes(part: Part, plan: Plan) -> None:
     """Shapes that could not even be read; COCO's indices of notes are not all of annotations."""
+    for code in ("D219", "D222"):
+        plan.kept.update((hit.file, hit.index) for hit in part.notes.get(code, ()) if hit.index is not None)
     if part.format == "coco":
+        for hit in part.notes.get("D002", ()):
+            if hit.index is not None and hit.text.startswith("its "):
+                plan.dropped.add((hit.file, hit.index))
+                plan.tell("D002", hit.file, hit.index, f"annotation dropped: {hit.text}")
         return
-    plan.kept.update((hit.file, hit.index) for hit in part.notes.get("D219", ()) if hit.index is not None)
     for code in ("D002", "D220", "D306", "D408"):
         for hit in part.notes.get(code, ()):
             if hit.index is not None:
@@ -153,9 +161,9 @@ def _plan_outline(shape: Shape, plan: Plan) -> None:
         if not rings or (past and is_empty(Shape(shape.file, shape.index, None, rings, size=shape.size))):
             plan.drop("D205", shape, "nothing is left of it inside the picture")
             return
-        if past or shape.closed or shape.repeats or len(rings) < len(shape.rings):
+        if past or shape.closed or shape.repeats or shape.rewrite or len(rings) < len(shape.rings):
             change.rings = rings
-            if not past:
+            if not past and (shape.closed or shape.repeats):
                 plan.tell("D213", shape.file, shape.index, "repeated points taken out")
     _plan_box(shape, change, plan)
     if change.rings is not None or change.box is not None:
@@ -166,17 +174,21 @@ def _plan_box(shape: Shape, change: Change, plan: Plan) -> None:
     if shape.box is None:
         return
     box = shape.box
-    if shape.rings and (box_overlap(shape) < _SAME_BOX or change.rings is not None):
+    wrong = box_overlap(shape) < _SAME_BOX and not is_swapped(shape)
+    if shape.rle is not None and shape.extent is not None and wrong:
+        box = shape.extent
+        plan.tell("D216", shape.file, shape.index, "box computed from the mask")
+    elif shape.rings and (wrong or change.rings is not None):
         rings = change.rings if change.rings is not None else shape.rings
         lows, highs = zip(*((r.min(axis=0), r.max(axis=0)) for r in rings if len(r)), strict=True)
         x0, y0 = (min(float(low[axis]) for low in lows) for axis in (0, 1))
         x1, y1 = (max(float(high[axis]) for high in highs) for axis in (0, 1))
         box = (x0, y0, x1, y1)
-        if box_overlap(shape) < _SAME_BOX:
+        if wrong:
             plan.tell("D216", shape.file, shape.index, "box computed from the outline")
     if 0 not in shape.size and box_excess(shape) > _NOTHING:
         height, width = shape.size
         box = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height)))
         plan.tell("D207", shape.file, shape.index, f"box cut at the edge, {box_excess(shape):.2f} px")
-    if box != shape.box:
+    if box != shape.box or shape.rewrite:
         change.box = box

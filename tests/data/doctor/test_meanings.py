@@ -1,0 +1,209 @@
+"""Coordinates and names that are written otherwise than the format says, and what the repaired copy has."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as mask_util
+import pytest
+
+from cardamage.data.doctor import read_sources
+from cardamage.data.doctor.model import Hit
+from cardamage.data.doctor.repair.fixing import write_repaired
+
+from .conftest import HEIGHT, WIDTH, CocoSet, pentagon, write_photo
+
+Codes = Callable[..., dict[str, list[Hit]]]
+Annotation = dict[str, Any]
+
+
+def repaired(coco_set: CocoSet, tmp_path: Path) -> dict[str, Any]:
+    write_repaired(read_sources([coco_set.folder]), tmp_path / "copy")
+    file = tmp_path / "copy" / "train" / "_annotations.coco.json"
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
+
+
+def pairs(a: Annotation) -> None:
+    a["segmentation"] = np.reshape(a["segmentation"][0], (-1, 2)).tolist()
+
+
+def objects(a: Annotation) -> None:
+    ring = a["segmentation"][0]
+    a["segmentation"] = [{"x": x, "y": y} for x, y in zip(ring[::2], ring[1::2], strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (pairs, "points in pairs"),
+        (objects, "points as objects"),
+        (lambda a: a.update(segmentation=a["segmentation"][0]), "in no list of parts"),
+        (lambda a: a.update(segmentation=json.dumps(a["segmentation"])), "segmentation as text"),
+        (lambda a: a.update(segmentation=[[str(v) for v in a["segmentation"][0]]]), "outline as text"),
+        (lambda a: a.update(bbox=[str(v) for v in a["bbox"]]), "bbox as text"),
+        (lambda a: a.update(area=str(a["area"])), "area as text"),
+        (lambda a: a.update(iscrowd="False"), "iscrowd as text"),
+    ],
+)
+def test_other_spellings(
+    coco_set: CocoSet, codes: Codes, tmp_path: Path, spoil: Callable[[Annotation], None], text: str
+) -> None:
+    before = json.loads(json.dumps(coco_set.content))
+    for annotation in coco_set.content["annotations"]:
+        spoil(annotation)
+    found = codes(coco_set.save())
+    assert set(found) == {"D221"}
+    assert len(found["D221"]) == len(before["annotations"])
+    assert text in found["D221"][0].text
+    after = repaired(coco_set, tmp_path)["annotations"]
+    for old, new in zip(before["annotations"], after, strict=True):
+        np.testing.assert_allclose(new["segmentation"], old["segmentation"], atol=1e-9)
+        np.testing.assert_allclose(new["bbox"], old["bbox"], atol=1e-9)
+        assert new["iscrowd"] == 0
+        assert new["area"] == pytest.approx(old["area"], rel=0.05)
+    assert codes(tmp_path / "copy") == {}
+
+
+@pytest.mark.parametrize("outlines", [True, False])
+def test_corners_in_place_of_sizes(coco_set: CocoSet, codes: Codes, tmp_path: Path, outlines: bool) -> None:
+    boxes = []
+    for a in coco_set.content["annotations"]:
+        x, y, width, height = a["bbox"]
+        boxes.append(a["bbox"])
+        a["bbox"] = [x, y, x + width, y + height]
+        if not outlines:
+            del a["segmentation"], a["area"]
+    found = codes(coco_set.save())
+    assert set(found) == ({"D223"} if outlines else {"D223", "D211", "D224"})
+    after = repaired(coco_set, tmp_path)["annotations"]
+    np.testing.assert_allclose([a["bbox"] for a in after], boxes, atol=1e-9)
+
+
+def test_right_boxes_of_large_objects_are_left(coco_set: CocoSet, codes: Codes) -> None:
+    for a in coco_set.content["annotations"]:
+        a["bbox"] = [0.0, 0.0, WIDTH, HEIGHT]
+        del a["segmentation"], a["area"]
+    assert "D223" not in codes(coco_set.save())
+
+
+def test_shares_in_place_of_pixels(coco_set: CocoSet, codes: Codes, tmp_path: Path) -> None:
+    scale = np.tile([WIDTH, HEIGHT], 5)
+    for a in coco_set.content["annotations"]:
+        a["segmentation"] = [(np.array(a["segmentation"][0]) / scale).tolist()]
+        a["bbox"] = (np.array(a["bbox"]) / scale[:4]).tolist()
+        a["area"] /= WIDTH * HEIGHT
+    before = json.loads(json.dumps(coco_set.content["annotations"]))
+    found = codes(coco_set.save())
+    assert set(found) == {"D222"}
+    assert len(found["D222"]) == 24
+    assert [a["segmentation"] for a in repaired(coco_set, tmp_path)["annotations"]] == [
+        a["segmentation"] for a in before
+    ]
+
+
+def test_swapped_sides_that_the_outlines_show(coco_set: CocoSet, codes: Codes, tmp_path: Path) -> None:
+    for image in coco_set.content["images"]:
+        image["height"], image["width"] = WIDTH, HEIGHT
+    found = codes(coco_set.save())
+    # Without the insight, those right of the stated width would be told as outside, and dropped.
+    assert set(found) == {"D112"}
+    assert all("sides swapped, which its outlines fit" in hit.text for hit in found["D112"])
+    after = repaired(coco_set, tmp_path)
+    assert {(image["height"], image["width"]) for image in after["images"]} == {(HEIGHT, WIDTH)}
+    assert len(after["annotations"]) == 24
+    assert codes(tmp_path / "copy") == {}
+
+
+def test_x_and_y_of_an_outline_swapped(coco_set: CocoSet, codes: Codes, tmp_path: Path) -> None:
+    before = [list(a["bbox"]) for a in coco_set.content["annotations"]]
+    for a in coco_set.content["annotations"]:
+        a["segmentation"] = [np.reshape(a["segmentation"][0], (-1, 2))[:, ::-1].reshape(-1).tolist()]
+    found = codes(coco_set.save())
+    assert {hit.text.split(": ")[1] for hit in found["D216"]} == {"the outline has x and y swapped"}
+    # The box is the one that is right.
+    after = [a["bbox"] for a in repaired(coco_set, tmp_path)["annotations"] if a["id"] in (1, 2)]
+    assert after == before[:2]
+
+
+def test_a_mask_that_is_not_in_its_box(coco_set: CocoSet, codes: Codes) -> None:
+    for a in coco_set.content["annotations"]:
+        rle = mask_util.merge(mask_util.frPyObjects(a["segmentation"], HEIGHT, WIDTH))
+        a["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
+        a["area"] = float(mask_util.area(rle))
+    assert codes(coco_set.save()) == {}
+    coco_set.content["annotations"][3]["bbox"][0] -= 20
+    found = codes(coco_set.save())
+    assert {code: [hit.index for hit in hits] for code, hits in found.items()} == {"D216": [3]}
+
+
+def test_what_coco_needs_and_a_single_object_as_a_crowd(
+    coco_set: CocoSet, codes: Codes, tmp_path: Path
+) -> None:
+    annotations = coco_set.content["annotations"]
+    del annotations[1]["area"], annotations[1]["iscrowd"], annotations[1]["bbox"]
+    annotations[2]["iscrowd"] = 1
+    found = codes(coco_set.save())
+    assert {code: [hit.index for hit in hits] for code, hits in found.items()} == {"D224": [1], "D225": [2]}
+    assert found["D224"][0].text == "no area, no iscrowd, no bbox"
+    after = repaired(coco_set, tmp_path)["annotations"]
+    assert (after[1]["iscrowd"], after[2]["iscrowd"]) == (0, 1)
+    assert after[1]["area"] == pytest.approx(0.9375 * 900, rel=0.05)
+
+
+@pytest.mark.parametrize("name", [" dent", "dent\u00a0", "- dent", "dent,"])
+def test_names_with_something_around_them(coco_set: CocoSet, codes: Codes, tmp_path: Path, name: str) -> None:
+    coco_set.content["categories"][0]["name"] = name
+    found = codes(coco_set.save())
+    assert [hit.text for hit in found["D414"]] == [repr(name)]
+    assert [c["name"] for c in repaired(coco_set, tmp_path)["categories"]] == ["dent", "scratch"]
+    assert codes(tmp_path / "copy") == {}
+
+
+def test_one_name_in_two_spellings_of_unicode(coco_set: CocoSet, codes: Codes) -> None:
+    categories = coco_set.content["categories"]
+    categories[0]["name"] = unicodedata.normalize("NFC", "rayé")
+    categories[1]["name"] = unicodedata.normalize("NFD", "rayé")
+    assert len(codes(coco_set.save())["D403"]) == 1
+
+
+def test_categories_of_one_name_without_a_name_and_of_a_number(
+    coco_set: CocoSet, codes: Codes, tmp_path: Path
+) -> None:
+    coco_set.content["categories"][1]["name"] = "dent"
+    assert len(codes(coco_set.save())["D415"]) == 1
+    content = repaired(coco_set, tmp_path)
+    assert [c["name"] for c in content["categories"]] == ["dent"]
+    assert {a["category_id"] for a in content["annotations"]} == {1}
+    del coco_set.content["categories"][1]["name"]
+    found = codes(coco_set.save())
+    assert len(found["D413"]) == 1
+    assert [hit.text for hit in found["D416"]] == ["2"]
+    write_repaired(read_sources([coco_set.folder]), tmp_path / "second")
+
+
+def test_corners_in_yolos_boxes(tmp_path: Path, codes: Codes) -> None:
+    for number in range(3):
+        write_photo(tmp_path / "images" / f"{number}.jpg", number)
+        rows = []
+        for index in range(4):
+            outline = np.reshape(pentagon(5 + 37 * index, 10 + 25 * number), (-1, 2)) / (WIDTH, HEIGHT)
+            corners = [*outline.min(axis=0), *outline.max(axis=0)]
+            rows.append(f"{index % 2} " + " ".join(f"{v:.6f}" for v in corners))
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "labels" / f"{number}.txt").write_text("\n".join(rows))
+    (tmp_path / "data.yaml").write_text("names: [dent, scratch]\n")
+    found = codes(tmp_path)
+    assert set(found) == {"D211", "D223", "D411"}
+    assert len(found["D223"]) == 12
+    write_repaired(read_sources([tmp_path]), tmp_path.with_name("copy"))
+    row = (tmp_path.with_name("copy") / "labels" / "0.txt").read_text().split()[:5]
+    # 30 by 30 pixels from 5, 10.
+    np.testing.assert_allclose(
+        [float(v) for v in row], [0, 20 / 160, 25 / 120, 30 / 160, 30 / 120], atol=1e-5
+    )
