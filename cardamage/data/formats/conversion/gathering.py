@@ -61,7 +61,7 @@ def gathered(
         checked, survey = checked_dataset(ordered(renamed(dataset, names), classes), report)
         if options.parts_by_folder and dataset.format == "labelme":
             checked = parts_by_folder(checked, survey)
-        elif dataset.format in ("yolo", "masks"):
+        if dataset.format in ("yolo", "masks", "via") or (dataset.format == "labelme" and any(survey.splits)):
             checked = without_layout(checked, survey)
         ready.append(checked)
         found.append(survey)

@@ -15,7 +15,7 @@ _SPLITS = {"valid": "val", "validation": "val"}
 
 
 def without_layout(dataset: AnnotatedDataset, found: Survey) -> AnnotatedDataset:
-    """Leave out what YOLO's and mask folders are laid out by: ``images``, and the folder of the split.
+    """Leave out what folders of a format are laid out by: ``images``, and the folder of the split.
 
     Targets have folders of their own, and ``train/images/train/a.jpg`` is no name for a picture. As much is
     left out as keeps all names apart, also without their suffixes.

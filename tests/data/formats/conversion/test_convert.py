@@ -251,7 +251,7 @@ def test_what_has_no_part_is_not_read_with_the_parts_of_others(photos: Path, tmp
     assert again.images == done.images
 
 
-@pytest.mark.parametrize("format", ["yolo", "masks"])
+@pytest.mark.parametrize("format", ["yolo", "masks", "via", "labelme"])
 def test_names_lose_the_folders_of_the_source_as_long_as_they_differ(
     format: str, photos: Path, tmp_path: Path
 ) -> None:
