@@ -1,9 +1,8 @@
-"""Annotation formats: each reader turns files into dataset dicts and class names."""
+"""Annotation formats: each room reads files into one dataset in memory and writes it; here, dataset dicts."""
 
 from __future__ import annotations
 
-from .coco import load_coco_json, read_coco, register_coco_instances
-from .coco.dataset_dicts import write_coco
+from .coco import load_coco_json, read_coco, register_coco_instances, write_coco
 from .labelme import load_labelme
 from .via import load_via
 from .yolo import load_yolo

@@ -9,7 +9,7 @@ from typing import Any
 from ....catalog import DatasetCatalog, MetadataCatalog
 from ....errors import DataError
 from ..shared.text_files import read_json
-from . import read_coco
+from .dataset_dicts import read_coco
 
 __all__ = ["get_lvis_instances_meta", "load_lvis_json", "read_lvis", "register_lvis_instances"]
 
