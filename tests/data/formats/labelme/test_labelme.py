@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pycocotools.mask as mask_util
 import pytest
 from PIL import Image
 
@@ -14,6 +13,7 @@ from cardamage.data.annotations.report import AnnotationReport
 from cardamage.data.formats.labelme import load_labelme
 from cardamage.data.images.reading import read_record_image
 from cardamage.errors import DataError
+from tests.support.drawn_masks import drawn_segmentation
 from tests.support.labelme_files import SIZE, SQUARE, shape, write_labelme
 
 
@@ -35,13 +35,6 @@ def write(folder: Path, *shapes: dict[str, Any], name: str = "a.json", **changes
 def annotations(folder: Path, **options: Any) -> list[dict[str, Any]]:
     (record,), _ = load_labelme(folder, **options)
     return record["annotations"]
-
-
-def drawn(annotation: dict[str, Any]) -> np.ndarray:
-    segmentation = annotation["segmentation"]
-    if isinstance(segmentation, list):
-        segmentation = mask_util.merge(mask_util.frPyObjects(segmentation, *SIZE))
-    return mask_util.decode(segmentation).astype(bool)
 
 
 def test_classes_are_sorted_labels(tmp_path: Path) -> None:
@@ -87,7 +80,7 @@ def test_files_are_in_natural_order_and_others_are_left_out(tmp_path: Path) -> N
 def test_shape_types(tmp_path: Path, points: Any, kind: str, area: float) -> None:
     write(tmp_path, shape(points, kind))
     (annotation,) = annotations(tmp_path, line_width=4.0)
-    assert drawn(annotation).sum() == pytest.approx(area, rel=0.05)
+    assert drawn_segmentation(annotation["segmentation"], *SIZE).sum() == pytest.approx(area, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +119,9 @@ def test_mask_shapes(tmp_path: Path, x: int, y: int, seed: int) -> None:
     expected = np.zeros((80, 100), bool)
     expected[20 + y : 29 + y, 20 + x : 32 + x] = patch
     (annotation,) = annotations(tmp_path)
-    np.testing.assert_array_equal(drawn(annotation), expected[20:60, 20:80])
+    np.testing.assert_array_equal(
+        drawn_segmentation(annotation["segmentation"], *SIZE), expected[20:60, 20:80]
+    )
 
 
 def test_one_group_is_one_object_of_its_label(tmp_path: Path) -> None:
@@ -154,7 +149,7 @@ def test_group_of_mask_and_polygon_is_their_union(tmp_path: Path) -> None:
     patch = np.ones((4, 5), bool)
     write(tmp_path, shape(SQUARE, group_id=1), mask_shape(patch, 30, 30, group_id=1))
     (annotation,) = annotations(tmp_path)
-    assert drawn(annotation).sum() == 100 + 20
+    assert drawn_segmentation(annotation["segmentation"], *SIZE).sum() == 100 + 20
     assert annotation["bbox"] == [10.0, 10.0, 35.0, 34.0]
 
 

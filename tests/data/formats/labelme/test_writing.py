@@ -13,12 +13,13 @@ import pycocotools.mask as mask_util
 import pytest
 from PIL import Image
 
-from cardamage.data.annotations.checks import RawAnnotation, check_annotation
+from cardamage.data.annotations.checks import RawAnnotation
 from cardamage.data.annotations.report import AnnotationReport
 from cardamage.data.formats.dataset import AnnotatedDataset, AnnotatedImage
 from cardamage.data.formats.labelme import read, recognize, write
 from cardamage.data.formats.registry import ReadOptions, WriteOptions, read_annotations, write_annotations
 from cardamage.errors import DataError
+from tests.support.drawn_masks import checked_mask
 from tests.support.labelme_files import SIZE, SQUARE, shape, write_labelled_photo
 from tests.support.paths import SHARED_DATA
 
@@ -65,15 +66,6 @@ def assert_nothing_lost(losses: AnnotationReport) -> None:
     assert [f.sentence for f in losses.findings if not f.reason.endswith("'info'")] == []
 
 
-def drawn(image: AnnotatedImage, raw: RawAnnotation) -> np.ndarray:
-    found = check_annotation(raw, image.height, image.width, AnnotationReport("x"))
-    assert found is not None
-    outline = found["segmentation"]
-    if isinstance(outline, list):
-        outline = mask_util.merge(mask_util.frPyObjects(outline, image.height, image.width))
-    return mask_util.decode(outline).astype(bool)
-
-
 def assert_same(one: AnnotatedDataset, other: AnnotatedDataset) -> None:
     assert (one.classes, len(one.images)) == (other.classes, len(other.images))
     for before, after in zip(one.images, other.images, strict=True):
@@ -81,7 +73,7 @@ def assert_same(one: AnnotatedDataset, other: AnnotatedDataset) -> None:
         assert [raw.label for raw in before.annotations] == [raw.label for raw in after.annotations]
         for was, now in zip(before.annotations, after.annotations, strict=True):
             assert (was.extra, was.iscrowd) == (now.extra, now.iscrowd)
-            a, b = drawn(before, was), drawn(after, now)
+            a, b = (checked_mask(raw, before.height, before.width) for raw in (was, now))
             assert (a & b).sum() >= 0.999 * (a | b).sum()
 
 

@@ -10,16 +10,13 @@ import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 
-from cardamage.data.annotations.checks import check_annotation
 from cardamage.data.annotations.report import AnnotationReport
 from cardamage.data.formats import coco, via
 from cardamage.data.formats.dataset import AnnotatedDataset
 from cardamage.data.formats.registry import ReadOptions, WriteOptions, Written
 from cardamage.errors import DataError, TrainingError
 from tests.support.annotated_images import SQUARE, Endless, growth, image_of, square, write_picture
-from tests.support.paths import SHARED_DATA
-
-on_real_sets = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the real photographs are not here")
+from tests.support.drawn_masks import dataset_masks
 
 
 def written(
@@ -33,21 +30,6 @@ def written(
 
 def read_back(path: Path, **options: Any) -> AnnotatedDataset:
     return via.read(path, ReadOptions(**options), AnnotationReport("x"))
-
-
-def masks(dataset: AnnotatedDataset) -> list[tuple[str, str, bytes]]:
-    """Name, label and mask of each object, by COCO's rules."""
-    found = []
-    for image in dataset.images:
-        for raw in image.annotations:
-            checked = check_annotation(raw, image.height, image.width, AnnotationReport("x"))
-            assert checked is not None
-            drawn = checked["segmentation"]
-            if isinstance(drawn, list):
-                drawn = mask_util.merge(mask_util.frPyObjects(drawn, image.height, image.width))
-            counts = drawn["counts"]
-            found.append((image.name, raw.label, counts.encode() if isinstance(counts, str) else counts))
-    return found
 
 
 def test_project_is_what_via_opens(tmp_path: Path) -> None:
@@ -118,7 +100,7 @@ def test_three_files_say_the_same(tmp_path: Path) -> None:
     for dataset in found:
         assert dataset.classes == ["dent", "scratch"]
         assert [image.name for image in dataset.images] == ["b/ö.jpg", "empty.jpg"]
-        assert masks(dataset) == masks(AnnotatedDataset("", "", [], images))
+        assert dataset_masks(dataset) == dataset_masks(AnnotatedDataset("", "", [], images))
     assert len({repr(dataset.images).replace(dataset.source, "") for dataset in found}) == 1
 
 
@@ -145,7 +127,7 @@ def test_masks_become_outlines(tmp_path: Path) -> None:
     _, said = written(tmp_path, [image])
     assert said == ["here: changed, its mask becomes an outline along the edges of its pixels."]
     back = read_back(tmp_path / "out", image_root=tmp_path)
-    assert masks(back) == masks(AnnotatedDataset("", "", [], [image]))
+    assert dataset_masks(back) == dataset_masks(AnnotatedDataset("", "", [], [image]))
     assert [raw.extra for i in back.images for raw in i.annotations] == [{"group_id": 1}, {}]
 
 
@@ -203,7 +185,7 @@ def test_groups_stay_apart(tmp_path: Path) -> None:
     image = image_of(tmp_path, *objects)
     _, said = written(tmp_path, [image])
     back = read_back(tmp_path / "out", image_root=tmp_path)
-    assert masks(back) == masks(AnnotatedDataset("", "", [], [image]))
+    assert dataset_masks(back) == dataset_masks(AnnotatedDataset("", "", [], [image]))
     found = [(raw.extra.get("group_id"), raw.iscrowd) for i in back.images for raw in i.annotations]
     assert found == [(8, 0), (7, 0), (9, 0), (10, 0), (5, 0), (None, 1)]
     assert (
@@ -263,7 +245,7 @@ def test_every_shape_comes_back_from_coco(tmp_path: Path) -> None:
     first = read_back(path)
     done = coco.write(first, tmp_path / "coco", WriteOptions("copy"), losses)
     between = coco.read(done.files[0], ReadOptions(), losses)
-    assert masks(between) == masks(first)
+    assert dataset_masks(between) == dataset_masks(first)
     back = via.write(between, tmp_path / "via", WriteOptions("copy"), losses)
     stored = json.loads(back.files[0].read_text())
     (again,) = stored["_via_img_metadata"].values()
@@ -277,71 +259,3 @@ def test_every_shape_comes_back_from_coco(tmp_path: Path) -> None:
     assert [finding.sentence for finding in losses.findings] == [
         f"{done.files[0]}: lost, VIA has no place for its 'info'."
     ]
-
-
-@on_real_sets
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_three_spellings_of_the_real_set_are_the_same(split: str, tmp_path: Path) -> None:
-    folder = SHARED_DATA / "damage-via" / split
-    names = ["via_region_data.json", f"car-damage-{split}.json", "via_region_data.csv"]
-    found = [read_back(folder / name) for name in names]
-    assert masks(found[0])
-    for dataset in found[1:]:
-        assert masks(dataset) == masks(found[0])
-        assert dataset.classes == found[0].classes == ["damage"]
-
-
-@on_real_sets
-@pytest.mark.parametrize("name", ["via_region_data.json", "train_multiclass.json"])
-def test_the_real_set_comes_back_from_coco(name: str, tmp_path: Path) -> None:
-    losses = AnnotationReport("x")
-    first = read_back(SHARED_DATA / "damage-via/train" / name)
-    done = coco.write(first, tmp_path / "coco", WriteOptions("copy"), losses)
-    between = coco.read(done.files[0], ReadOptions(), losses)
-    back = via.write(between, tmp_path / "via", WriteOptions("copy"), losses)
-    again = read_back(back.files[0])
-    assert len(masks(first)) == (152 if "region" in name else 191)
-    assert masks(again) == masks(between) == masks(first)
-    assert again.classes == first.classes
-    before = json.loads((SHARED_DATA / "damage-via/train" / name).read_text())
-    stored = json.loads((tmp_path / "via/via_region_data.json").read_text())
-    assert stored == before
-
-
-@on_real_sets
-def test_the_real_folder_is_recognized() -> None:
-    assert via.recognize(SHARED_DATA / "damage-via")
-    assert not coco.recognize(SHARED_DATA / "damage-via")
-    assert not via.recognize(SHARED_DATA / "damage-coco")
-    dataset = read_back(SHARED_DATA / "damage-via")
-    assert {image.split for image in dataset.images} == {"train", "val"}
-    assert len(dataset.images) == 70
-
-
-@on_real_sets
-def test_real_coco_sets_come_back_from_coco(tmp_path: Path) -> None:
-    for name, count in (("damage-coco", 738), ("carparts", 3884)):
-        assert coco.recognize(SHARED_DATA / name)
-        losses = AnnotationReport("x")
-        first = coco.read(SHARED_DATA / name, ReadOptions(), losses)
-        coco.write(first, tmp_path / name, WriteOptions("keep"), losses)
-        again = coco.read(tmp_path / name, ReadOptions(image_root=SHARED_DATA / name), losses)
-        assert losses.findings == []
-        assert (len(masks(first)), again.classes) == (count, first.classes)
-        assert sorted(masks(again)) == sorted(masks(first))
-        assert {i.name: i.split for i in again.images} == {i.name: i.split for i in first.images}
-
-
-@on_real_sets
-def test_real_coco_sets_come_back_from_via(tmp_path: Path) -> None:
-    for name, count in (("damage-coco", 738), ("carparts", 3884)):
-        losses = AnnotationReport("x")
-        first = coco.read(SHARED_DATA / name, ReadOptions(), losses)
-        done = via.write(first, tmp_path / name, WriteOptions("keep"), losses)
-        assert {f.reason for f in losses.findings if "VIA has no place" not in f.reason} <= {
-            "its box is another than that of its outline"
-        }
-        found = [read_back(file, image_root=SHARED_DATA / name) for file in done.files]
-        again = [mask for dataset in found for mask in masks(dataset)]
-        assert len(again) == count
-        assert sorted(again) == sorted(masks(first))
