@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cardamage.data.formats.conversion.convert import LOG_NAME, ConvertOptions, convert, read_class_list
-from cardamage.data.formats.conversion.summary import cache_folder, described
+from cardamage.data.formats.conversion.options import cache_folder
+from cardamage.data.formats.conversion.summary import described
 from cardamage.data.formats.pictures.placing import WAYS
 from cardamage.data.formats.registry import FORMATS, ReadOptions, WriteOptions
 from cardamage.utils.cli import run

@@ -1,13 +1,15 @@
-"""What a conversion is to make of its sources."""
+"""What a conversion is to make of its sources, and where it remembers what it read."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ..registry import ReadOptions, WriteOptions
 
-__all__ = ["ConvertOptions"]
+__all__ = ["ConvertOptions", "cache_folder"]
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,14 @@ class ConvertOptions:
     into_used: bool = False
     read: ReadOptions = field(default_factory=ReadOptions)
     write: WriteOptions = field(default_factory=lambda: WriteOptions(pictures="copy"))
+
+
+def cache_folder() -> Path | None:
+    """Return the user's folder for what was read before; None where it can't be written."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    folder = Path(root) / "cardamage" / "annotations"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None

@@ -1,8 +1,7 @@
-"""What a conversion tells its user, and where it keeps what it read for the next time."""
+"""What a conversion tells its user."""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections import defaultdict
@@ -11,11 +10,12 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from ....utils.counting import counted
 from .convert import Conversion
 from .log import ESCAPED
 from .survey import part_rank
 
-__all__ = ["cache_folder", "class_table", "described"]
+__all__ = ["class_table", "described"]
 
 
 def described(done: Conversion, log: Path) -> str:
@@ -27,7 +27,7 @@ def described(done: Conversion, log: Path) -> str:
     """
     lines = []
     for (source, (format, images)), report in zip(done.read.items(), done.reports, strict=True):
-        lines += [f"{source}: {format}, {images} images.", report.summary()]
+        lines += [f"{source}: {format}, {counted(images, 'image')}.", report.summary()]
     if done.losses.counts:
         lines += ["The target's format can't carry all of it:", *done.losses.summary().splitlines()[1:]]
     if done.groups:
@@ -76,14 +76,3 @@ def _row(name: str, counts: Sequence[int]) -> list[str]:
     total = sum(counts)
     shares = [f"{count} ({count / total:.1%})" if total else "0" for count in counts]
     return [name, *(shares if len(counts) > 1 else []), str(total)]
-
-
-def cache_folder() -> Path | None:
-    """Return the user's folder for what was read before; None where it can't be written."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    folder = Path(root) / "cardamage" / "annotations"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None
