@@ -56,9 +56,11 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def result(source: Path, target: Path, cache: Path | None, **options: Any) -> dict[str, Any]:
+def result(
+    source: Path, target: Path, cache: Path | None, workers: int = 1, **options: Any
+) -> dict[str, Any]:
     """All that a conversion gives, or the sentence that it ends with."""
-    read = ReadOptions(cache=cache, workers=1)
+    read = ReadOptions(cache=cache, workers=workers)
     try:
         done = convert([source], target, "coco", ConvertOptions("labelme", read=read, **options))
     except DataError as error:
@@ -180,6 +182,12 @@ def test_other_options_make_the_same_of_what_is_cached(
     result(photos, tmp_path / "first", tmp_path / "cache")
     expected = result(photos, tmp_path / "expected", None, **options)
     assert result(photos, tmp_path / "again", tmp_path / "cache", **options) == expected
+
+
+def test_several_processes_make_the_same(photos: Path, tmp_path: Path) -> None:
+    expected = result(photos, tmp_path / "expected", None)
+    for target in ("two", "again"):
+        assert result(photos, tmp_path / target, tmp_path / "cache", workers=2) == expected
 
 
 def test_what_is_made_ahead_is_what_the_writer_makes(photos: Path, tmp_path: Path) -> None:
