@@ -13,6 +13,7 @@ from ...errors import ConfigValueError, DataError
 from ...utils.suggest import did_you_mean
 from ..annotations.report import AnnotationReport
 from .dataset import AnnotatedDataset, Prepare
+from .shared.listing import listed_once
 
 __all__ = ["FORMATS", "ReadOptions", "WriteOptions", "read_annotations", "recognize", "write_annotations"]
 
@@ -112,7 +113,8 @@ def recognize(source: str | os.PathLike[str]) -> str:
     path = Path(source)
     if not path.exists():
         raise DataError(f"{path} does not exist.")
-    found = [name for name in FORMATS if _function(name, "recognize")(path)]
+    with listed_once():
+        found = [name for name in FORMATS if _function(name, "recognize")(path)]
     if len(found) == 1:
         return found[0]
     if not found:

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["files_in", "folders_in"]
+__all__ = ["files_in", "folders_in", "listed_once"]
+
+# Names of folders and of all else.
+_Listing = tuple[list[str], list[str]]
+
+# Of each folder, while listings are kept.
+_kept: list[dict[str, _Listing]] = []
+
+
+@contextmanager
+def listed_once() -> Iterator[None]:
+    """List each folder only once for as long as this lasts, for questions about one state of the disk."""
+    _kept.append({})
+    try:
+        yield
+    finally:
+        _kept.pop()
 
 
 def folders_in(folder: str | os.PathLike[str]) -> list[Path]:
@@ -15,16 +32,11 @@ def folders_in(folder: str | os.PathLike[str]) -> list[Path]:
     Raises:
         OSError: where it can't be listed.
     """
-    found = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if _is_dir(entry) and not entry.name.startswith("."):
-                found.append(Path(folder, entry.name))
-    return sorted(found)
+    return sorted(Path(folder, name) for name in _listed(folder)[0] if not name.startswith("."))
 
 
-def files_in(folder: str | os.PathLike[str], suffixes: Collection[str]) -> Iterator[str]:
-    """Give the names of a folder's files that have one of some suffixes, in any order.
+def files_in(folder: str | os.PathLike[str], suffixes: Collection[str]) -> list[str]:
+    """Return the names of a folder's files that have one of some suffixes, in any order.
 
     Args:
         folder: is not gone into.
@@ -34,11 +46,20 @@ def files_in(folder: str | os.PathLike[str], suffixes: Collection[str]) -> Itera
         OSError: where it can't be listed.
     """
     ends = tuple(suffixes)
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = entry.name
-            if name.lower().endswith(ends) and os.path.splitext(name)[1] and not _is_dir(entry):
-                yield name
+    found = [name for name in _listed(folder)[1] if name.lower().endswith(ends)]
+    return [name for name in found if os.path.splitext(name)[1]]
+
+
+def _listed(folder: str | os.PathLike[str]) -> _Listing:
+    known = _kept[-1] if _kept else {}
+    place = os.fspath(folder)
+    if place not in known:
+        listing: _Listing = ([], [])
+        with os.scandir(place) as entries:
+            for entry in entries:
+                listing[0 if _is_dir(entry) else 1].append(entry.name)
+        known[place] = listing
+    return known[place]
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:

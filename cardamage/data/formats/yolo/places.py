@@ -127,8 +127,8 @@ def labelled_folders(folder: Path) -> dict[str, list[str]]:
 def _has_labels(images: Path, labels: Path) -> bool:
     if not labels.is_dir() or not images.is_dir():
         return False
-    with os.scandir(labels) as entries:
-        stems = {e.name[:-4] for e in entries if e.name.endswith(".txt") and e.name not in NAME_FILES}
+    names = files_in(labels, (".txt",))
+    stems = {name[:-4] for name in names if name.endswith(".txt") and name not in NAME_FILES}
     if images != labels:
         return bool(stems) or bool(folders_in(labels))
     if not stems:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cardamage.data.formats.shared.listing import files_in, folders_in
+from cardamage.data.formats.shared.listing import files_in, folders_in, listed_once
 
 
 def test_files_and_folders(tmp_path: Path) -> None:
@@ -23,3 +23,15 @@ def test_files_and_folders(tmp_path: Path) -> None:
             folders_in(gone)
         with pytest.raises(OSError, match=gone.name):
             list(files_in(gone, (".yaml",)))
+
+
+def test_a_state_of_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with listed_once():
+        assert [path.name for path in folders_in(tmp_path)] == ["a"]
+        (tmp_path / "b").mkdir()
+        (tmp_path / "c.txt").write_text("")
+        assert [path.name for path in folders_in(tmp_path)] == ["a"]
+        assert files_in(tmp_path, (".txt",)) == []
+    assert [path.name for path in folders_in(tmp_path)] == ["a", "b"]
+    assert files_in(tmp_path, (".txt",)) == ["c.txt"]
