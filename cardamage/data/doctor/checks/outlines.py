@@ -235,6 +235,12 @@ noted(
     "written so",
 )
 noted(
+    "D226",
+    "note",
+    "shape that is left out by its label, __ignore__",
+    "Nothing needs to be done: it is no object.",
+)
+noted(
     "D220",
     "warning",
     "shape without area",

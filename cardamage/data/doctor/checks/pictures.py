@@ -142,6 +142,12 @@ noted(
     "path corrected",
 )
 noted(
+    "D121",
+    "warning",
+    "imagePath that names another picture than the one of the file's name",
+    "Look which one was annotated, and rename the other or correct the path.",
+)
+noted(
     "D117",
     "note",
     "imagePath that leads to no file",

@@ -36,6 +36,12 @@ def unlabelled(subject: Subject) -> Iterator[Hit]:
 
 
 noted(
+    "D318",
+    "error",
+    "labels where readers don't look for them",
+    "Call the folder 'labels', beside 'images', and the files .txt: else the pictures count as empty.",
+)
+noted(
     "D312",
     "warning",
     "split whose folder isn't where the YAML says",
@@ -99,6 +105,19 @@ def listed_twice(subject: Subject) -> Iterator[Hit]:
             if len(numbers) > 1:
                 text = f"{source} is listed as {', '.join(map(str, numbers[:5]))}"
                 yield Hit(part.source, numbers[1], text)
+        if part.format == "labelme":
+            yield from _shared_pictures(part)
+
+
+def _shared_pictures(part: Part) -> Iterator[Hit]:
+    """Labelme files about one picture, such as copies of a file."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for picture in part.pictures:
+        if picture.embedded is None:
+            files[os.path.realpath(picture.source)].append(picture.file)
+    for source, several in files.items():
+        if len(several) > 1:
+            yield Hit(several[1], None, f"also about {os.path.basename(source)}", (several[0], *several[2:]))
 
 
 @check(

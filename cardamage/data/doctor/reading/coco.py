@@ -208,7 +208,9 @@ def _note_form(annotation: dict[str, Any], shape: Shape, part: Part) -> None:
 
 
 def _has_text(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and any(isinstance(v, str) for v in value))
+    if isinstance(value, list):
+        return any(isinstance(v, str) and as_number(v) is not None for v in value)
+    return isinstance(value, str)
 
 
 def _other_form(segmentation: Any) -> str:
@@ -217,7 +219,8 @@ def _other_form(segmentation: Any) -> str:
         inner = first[0] if first else None
         if isinstance(inner, (list, tuple)) or len(first) == 2:
             return "points in pairs"
-        return "numbers of the outline as text" if isinstance(inner, str) else ""
+        number = as_number(inner) if isinstance(inner, str) else None
+        return "numbers of the outline as text" if number is not None else ""
     if isinstance(first, dict):
         return "points as objects" if "x" in first else ""
     return "an outline that is in no list of parts" if first is not None else ""

@@ -19,6 +19,7 @@ from ...annotations import outlines
 from ...formats.shared.text_files import read_json
 from ...images.decoding import decode_image, read_header
 from ..model import Part, Picture, Shape
+from ..names import trimmed
 from .values import IMAGE_SUFFIXES, below, image_files, read_or_note, ring_of, size_of
 
 __all__ = ["is_labelme", "read_labelme"]
@@ -26,6 +27,8 @@ __all__ = ["is_labelme", "read_labelme"]
 _LINE_WIDTH = 5.0
 _LARGEST = 1e5
 _MOST_PIXELS = 1 << 28
+# Labelme's own converters leave shapes of this label out.
+_IGNORED = "__ignore__"
 _BOXES = ("rectangle",)
 
 
@@ -101,6 +104,9 @@ def _add_picture(file: Path, content: dict[str, Any], by_stem: dict[str, list[st
     exact = file.parent / named
     if os.path.isfile(exact):
         beside = [str(exact), *(path for path in beside if not os.path.samefile(path, exact))]
+        own = [path for path in beside if Path(path).stem == file.stem and Path(path).parent == exact.parent]
+        if exact.stem != file.stem and own:
+            part.note("D121", file, text=f"imagePath {text!r}, but {os.path.basename(own[0])} is there too")
     else:
         part.note("D117", file, text=f"imagePath {text!r} leads to no file")
     picture = Picture(str(file), None, text, embedded or (beside[0] if beside else str(exact)))
@@ -128,9 +134,13 @@ def _shape(entry: Any, file: Path, index: int, size: tuple[int, int], part: Part
     if not isinstance(entry, dict):
         part.note("D002", file, index, "is no object")
         return None
-    label = str(entry.get("label") or "").strip()
-    if label == "__ignore__":
+    stated = str(entry.get("label") or "")
+    label = stated.strip()
+    if label == _IGNORED:
+        part.note("D226", file, index)
         return None
+    if trimmed(label) != stated:
+        part.note("D414", file, index, repr(stated))
     kind = entry.get("shape_type") or "polygon"
     points = ring_of(entry.get("points", []))
     if points is None:

@@ -14,7 +14,16 @@ from ...formats.shared.values import as_number
 from ...images.signs import SUFFIXES
 from ..model import Part
 
-__all__ = ["IMAGE_SUFFIXES", "below", "box_of", "image_files", "read_or_note", "ring_of", "size_of"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "below",
+    "box_of",
+    "image_files",
+    "is_hidden",
+    "read_or_note",
+    "ring_of",
+    "size_of",
+]
 
 # Pictures that can't be read are found too, to be told.
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
@@ -50,10 +59,14 @@ def below(folder: Path, suffixes: Iterable[str]) -> Iterator[Path]:
     found = [
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in wanted
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in wanted and not is_hidden(path.relative_to(folder).parts)
     ]
     return iter(sorted(found, key=lambda path: natural_key(path.relative_to(folder).as_posix())))
+
+
+def is_hidden(parts: Iterable[str]) -> bool:
+    """Whether a path leads to what systems put beside files: ``._a.jpg``, ``__MACOSX``, caches."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -12,17 +12,23 @@ import numpy as np
 import yaml
 
 from ....errors import DataError
+from ....utils.files import open_regular
 from ...formats.shared.natural_order import natural_key
 from ...formats.shared.text_files import read_text
+from ...formats.shared.values import as_number
 from ...images.reading import image_size
 from ..model import Part, Picture, Shape
-from .values import IMAGE_SUFFIXES, read_or_note
+from .values import IMAGE_SUFFIXES, below, is_hidden, read_or_note
 
 __all__ = ["label_folders", "read_yolo", "yolo_files"]
 
 # Pixels that a picture without known size is taken to have, so that its labels can be looked at.
 _NOMINAL = (640, 640)
 _KEYS = ("train", "val", "valid", "test")
+# Files with a class name in each line, as LabelImg, Darknet and CVAT write them.
+_NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt", "class_names.txt")
+_LOOKED_AT = 3
+_MOST_NAMES = 10_000
 
 
 def yolo_files(folder: Path) -> list[Path]:
@@ -34,19 +40,34 @@ def yolo_files(folder: Path) -> list[Path]:
 def label_folders(folder: Path) -> list[Path]:
     """Return the folders of label files at or below a folder.
 
-    They are called ``labels`` or ``labels...``, or lie below one that is, or hold pictures of the same names.
+    They are called ``labels`` or ``labels...``, or lie below one that is, or hold pictures of the same names,
+    or files of rows as YOLO's are.
     """
-    found = set()
-    for path in folder.rglob("*.txt"):
-        if path.parent not in found:
-            names = (folder.name, *path.relative_to(folder).parts[:-1])
-            if any(name.startswith("labels") for name in names) or _has_picture(path):
-                found.add(path.parent)
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    for path in below(folder, [".txt"]):
+        if path.name.lower() not in _NAMES_FILES:
+            by_folder[path.parent].append(path)
+    found = []
+    for place, files in by_folder.items():
+        names = (folder.name, *place.relative_to(folder).parts)
+        called = any(name.lower().startswith("labels") for name in names)
+        if called or any(map(_has_picture, files)) or all(map(_has_rows, files[:_LOOKED_AT])):
+            found.append(place)
     return sorted(found, key=lambda path: natural_key(str(path)))
 
 
 def _has_picture(label: Path) -> bool:
     return any(os.path.isfile(label.with_suffix(suffix)) for suffix in IMAGE_SUFFIXES)
+
+
+def _has_rows(label: Path) -> bool:
+    """Whether the first row is a class and at least four numbers."""
+    try:
+        with open_regular(label) as file:
+            words = file.readline(4096).split()
+        return len(words) >= 5 and all(as_number(word.decode()) is not None for word in words[:5])
+    except (OSError, ValueError):
+        return False
 
 
 def read_yolo(path: Path, image_root: Path | None = None) -> list[Part]:
@@ -92,8 +113,22 @@ def _read_home(home: Path, files: list[Path], labels: list[Path]) -> list[Part]:
             first.note("D406", file, text=f"{len(stated)} names, but {files[0].name} has {len(names)}")
         names = names or stated
     if labels and not names:
+        names = _listed_names([home, *labels], first)
+    if labels and not names:
         first.note("D409", home, text="no YAML says what the class numbers mean")
     return [first, *(_read_folder(folder, names) for folder in labels)]
+
+
+def _listed_names(folders: list[Path], part: Part) -> list[str]:
+    """Names from the first file of names, a line each."""
+    for folder in folders:
+        for name in _NAMES_FILES:
+            if os.path.isfile(folder / name):
+                text = read_or_note(part, folder / name, read_text, "file of class names") or ""
+                lines = [line.strip() for line in text.rstrip().splitlines()]
+                if lines:
+                    return lines[:_MOST_NAMES]
+    return []
 
 
 def _read_yaml(file: Path, part: Part) -> list[str]:
@@ -115,6 +150,9 @@ def _read_yaml(file: Path, part: Part) -> list[str]:
         if count != len(numbers):
             part.note("D410", file, text=f"the names are numbered {', '.join(list(numbers)[:20])}")
         return [numbers.get(str(i), f"class {i}") for i in range(min(count, 10_000))]
+    if isinstance(names, str) and "," in names:
+        part.note("D410", file, text="the names are one text with commas, not a list")
+        return [name.strip() for name in names.split(",")][:_MOST_NAMES]
     listed = [_name(name) for name in names] if isinstance(names, list) else [_name(names)]
     if isinstance(content.get("nc"), int) and content["nc"] != len(listed):
         part.note("D410", file, text=f"nc is {content['nc']}, but there are {len(listed)} names")
@@ -157,13 +195,16 @@ def _is_there(file: Path, text: str, content: dict[str, Any]) -> bool:
 def _read_folder(folder: Path, names: list[str]) -> Part:
     part = Part(str(folder), "yolo", classes=list(names))
     part.states_classes = bool(names)
-    files = sorted(folder.glob("*.txt"), key=lambda path: natural_key(path.name))
-    images = _images_beside(folder)
-    for stem in sorted({*images, *(file.stem for file in files)}, key=natural_key):
-        file = folder / f"{stem}.txt"
-        there = os.path.isfile(file)
+    files = {path.stem: path for path in below(folder, [".txt"]) if _is_label(path, folder)}
+    place = _images_folder(folder, files)
+    images = _images_in(place)
+    _note_place(folder, place, files, part)
+    for stem in sorted({*images, *files}, key=natural_key):
+        file = files.get(stem, folder / f"{stem}.txt")
+        there = stem in files
         if stem not in images:
-            part.note("D310", file, text="no picture has its name")
+            longer = "; it has the picture's suffix in its own" if Path(stem).stem in images else ""
+            part.note("D310", file, text=f"no picture has its name{longer}")
         sources = images.get(stem) or [""]
         if len(sources) > 1:
             part.note("D314", file, text=f"{len(sources)} pictures: {', '.join(sources)}")
@@ -178,15 +219,42 @@ def _read_folder(folder: Path, names: list[str]) -> Part:
     return part
 
 
-def _images_beside(labels: Path) -> dict[str, list[str]]:
-    """Pictures by stem in the folder that goes with one of labels; in the labels' own where there is none."""
+def _is_label(path: Path, folder: Path) -> bool:
+    return path.parent == folder and path.name.lower() not in _NAMES_FILES
+
+
+def _images_folder(labels: Path, files: Iterable[str]) -> Path:
+    """The folder that goes with one of labels; the labels' own where there is none."""
     parts = list(labels.parts)
-    at = max((i for i, part in enumerate(parts) if part.startswith("labels")), default=None)
-    folder = labels if at is None else Path(*parts[:at], "images", *parts[at + 1 :])
-    place = folder if folder.is_dir() else labels
+    at = max((i for i, part in enumerate(parts) if part.lower().startswith("labels")), default=None)
+    if at is not None:
+        for name in ("images", "Images", "IMAGES"):
+            folder = Path(*parts[:at], name, *parts[at + 1 :])
+            if folder.is_dir():
+                return folder
+    first = next(iter(files), None)
+    if first is not None and not _has_picture(labels / f"{first}.txt"):
+        for beside in sorted(path for path in labels.parent.iterdir() if path.is_dir()):
+            if _has_picture(beside / f"{first}.txt"):
+                return beside
+    return labels
+
+
+def _note_place(labels: Path, images: Path, files: dict[str, Path], part: Part) -> None:
+    """Note label files that readers would not look at, so that their pictures count as empty (D318)."""
+    named = any(name.startswith("labels") for name in labels.parts)
+    if files and images != labels and not named:
+        text = f"{len(files)} label files, which readers look for in a folder called 'labels'"
+        part.note("D318", labels, text=text)
+    odd = [path for path in files.values() if path.suffix != ".txt"]
+    if odd:
+        part.note("D318", odd[0], text=f"{len(odd)} label files are called {odd[0].suffix}, not .txt")
+
+
+def _images_in(place: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for path in sorted(place.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden([path.name]):
             found[path.stem].append(str(path))
     return found
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...formats.shared.text_files import read_json
 from ..model import Part, Picture, Subject
+from ..names import trimmed
 from .pictures import relative
 from .places import Places
 from .plan import Plan
@@ -43,9 +44,12 @@ def _repaired(entry: Any, file: str, index: int, plan: Plan) -> Any:
     if not isinstance(entry, dict):
         return entry
     change = plan.changed.get((file, index))
-    label = str(entry.get("label") or "").strip()
-    if label in plan.labels:
-        entry["label"] = plan.labels[label]
+    stated = str(entry.get("label") or "")
+    label = plan.labels.get(stated.strip(), stated.strip())
+    if label and label != stated:
+        entry["label"] = label
+        if label == trimmed(stated):
+            plan.tell("D414", file, index, f"label {stated!r} is {label!r} now")
     if change is not None and change.rings is not None and len(change.rings) == 1:
         entry["points"] = change.rings[0].tolist()
         entry["shape_type"] = "polygon"

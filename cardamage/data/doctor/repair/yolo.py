@@ -33,7 +33,11 @@ def write_yolo(part: Part, plan: Plan, places: Places) -> None:
             continue
         target = places.target(file)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_rows(picture, part, plan), encoding="utf-8")
+        try:
+            rows = _rows(picture, part, plan)
+        except DataError:
+            continue  # it is listed as left out
+        target.write_text(rows, encoding="utf-8")
 
 
 def _rows(picture: Picture, part: Part, plan: Plan) -> str:
