@@ -12,8 +12,7 @@ from ...annotations.report import AnnotationReport
 from ..dataset import AnnotatedDataset
 from ..registry import ReadOptions
 from ..shared.json_opening import json_files, json_opening
-from ..shared.listing import folders_in
-from ..shared.uniting import name_from_one_folder, splits_of, unique_images
+from ..shared.uniting import own_folders, read_parts, splits_of, unique_images
 from .reading import read_coco_file
 
 __all__ = ["coco_files", "is_coco", "read", "recognize"]
@@ -53,12 +52,8 @@ def coco_files(folder: Path) -> dict[Path, str]:
     Returns:
         The split of each file, which is its folder's name or its own; empty where the name says nothing.
     """
-    try:
-        below = folders_in(folder)
-    except OSError:
-        return {}
     found: list[Path] = []
-    for place in (folder, *below):
+    for place in own_folders(folder):
         files = [path for path in json_files(place) if is_coco(path)]
         instances = [path for path in files if path.name.startswith("instances_")]
         found += instances or files
@@ -82,15 +77,7 @@ def read(path: Path, options: ReadOptions, report: AnnotationReport) -> Annotate
     files = coco_files(path) if path.is_dir() else {path: ""}
     if not files:
         raise DataError(f"{path} holds no COCO file; name the file, or the folder that it is in.")
-    parts: list[AnnotatedDataset] = []
-    roots: list[Path] = []
-    for file, split in files.items():
-        part, root = read_coco_file(file, options.image_root)
-        for image in part.images:
-            image.split = split
-        parts.append(part)
-        roots.append(root)
-    name_from_one_folder(path, parts, roots)
+    parts = read_parts(path, files, lambda file: read_coco_file(file, options.image_root))
     classes = list(options.classes) if options.classes is not None else _united(parts, report)
     images = unique_images(parts, report)
     return AnnotatedDataset(
