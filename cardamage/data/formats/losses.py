@@ -17,7 +17,7 @@ __all__ = ["tell_box", "tell_fields"]
 _BOX_SLACK = 1.0
 
 # Bookkeeping of readers, and what every format numbers anew.
-_SILENT = frozenset({"id", "category_ids", "categories", "splits"})
+_SILENT = frozenset({"id", "category_ids", "categories", "splits", "via_shape"})
 # Which of VIA's attributes was the class; the class itself goes along.
 _CLASS_ATTRIBUTE = {"class_attribute"}
 

@@ -18,7 +18,7 @@ from ..pictures.sizes import picture_sizes
 from ..shared.shared_root import name_below
 from .classes import ClassAttribute, find_class_attribute, image_fields, neutral_fields
 from .file import ViaEntry, read_via_file
-from .shapes import native_shape, shape_outline
+from .shapes import native_shape, shape_outline, told_by
 
 __all__ = ["read_via"]
 
@@ -115,6 +115,10 @@ def _objects(
             found.append(raw)
         else:
             _join(first, raw, report)
+    for raw in found:
+        if "via_shape" in raw.extra:
+            for name, value in told_by([raw.extra["via_shape"]]).items():
+                raw.extra.setdefault(name, value)
     return found
 
 

@@ -17,7 +17,7 @@ from ..losses import tell_box
 from ..shared.values import as_id
 from ..tracing.mask_outlines import mask_outlines, simplify
 from ..tracing.parts import usable_parts
-from .shapes import polygon_shape, rectangle_shape, remembered_shape
+from .shapes import drawn_shape, polygon_shape, rectangle_shape, remembered_shape, told_by
 
 __all__ = ["as_attributes", "regions_of"]
 
@@ -43,7 +43,7 @@ def regions_of(
     for raw in image.annotations:
         losses.read += 1
         shapes = _shapes(raw, image, tolerance, losses)
-        attributes = _attributes(raw, class_attribute, losses)
+        attributes = _attributes(raw, told_by(shapes), class_attribute, losses)
         group = groups.take(raw, len(shapes), losses) if shapes else None
         if group is not None:
             attributes["group_id"] = str(group)
@@ -92,9 +92,15 @@ class _Groups:
         return self._next - 1
 
 
-def _attributes(raw: RawAnnotation, class_attribute: str, losses: AnnotationReport) -> dict[str, Any]:
+def _attributes(
+    raw: RawAnnotation, told: Mapping[str, Any], class_attribute: str, losses: AnnotationReport
+) -> dict[str, Any]:
     further = raw.extra.get("attributes")
-    own = {k: v for k, v in raw.extra.items() if k not in ("attributes", "via_shape", "group_id")}
+    own = {
+        key: value
+        for key, value in raw.extra.items()
+        if key not in ("attributes", "via_shape", "group_id") and not (key in told and value == told[key])
+    }
     if isinstance(further, Mapping):
         own = {**further, **{k: v for k, v in own.items() if v not in (None, "", {}, [])}}
     elif further:
@@ -123,6 +129,7 @@ def _shapes(
         return [polygon_shape(ring) for ring in simplify(rings, tolerance)]
     if raw.polygons is not None:
         native = remembered_shape(raw.extra.get("via_shape"), raw.polygons)
+        native = native or drawn_shape(raw.extra.get("shape_type"), raw.polygons)
         if native is not None and len(raw.polygons) > 0:
             return [native]
         polygons = usable_parts(raw, losses)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...annotations import outlines
+from ..tracing.drawn_shapes import restored
 
-__all__ = ["native_shape", "polygon_shape", "rectangle_shape", "remembered_shape", "shape_outline"]
+__all__ = [
+    "drawn_shape",
+    "native_shape",
+    "polygon_shape",
+    "rectangle_shape",
+    "remembered_shape",
+    "shape_outline",
+    "told_by",
+]
 
 # Kinds that are no list of points and so have to be remembered; lines where they have the usual width.
 _NATIVE = ("rect", "circle", "ellipse", "polyline")
+_KINDS = {"rect": "rectangle", "circle": "circle", "ellipse": "ellipse", "polyline": "linestrip"}
 _WIDTH = 5.0
 _FARTHEST = 1e9
+_DECIMALS = 6
 
 
 def shape_outline(shape: dict[str, Any], line_width: float) -> tuple[list[Any] | None, str]:
@@ -88,6 +99,39 @@ def remembered_shape(shape: Any, polygons: Sequence[Any]) -> dict[str, Any] | No
         for one, other in zip(before, now, strict=True)
     )
     return shape if same else None
+
+
+def told_by(shapes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the fields of an object in memory that its region's shape tells; none of several regions."""
+    kind = _KINDS.get(shapes[0]["name"]) if len(shapes) == 1 else None
+    if kind is None:
+        return {}
+    return {"shape_type": kind, "line_width": _WIDTH} if kind == "linestrip" else {"shape_type": kind}
+
+
+def drawn_shape(kind: Any, polygons: Sequence[Any]) -> dict[str, Any] | None:
+    """Return the shape that an outline was drawn as elsewhere, where VIA has it and it is still the same.
+
+    Args:
+        kind: a rectangle, circle or line strip by its name in memory; may be anything.
+        polygons: the outline.
+    """
+    if kind not in ("rectangle", "circle", "linestrip"):
+        return None
+    try:
+        drawn = restored(kind, [np.asarray(polygon, dtype=np.float64).reshape(-1, 2) for polygon in polygons])
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if drawn is None or (drawn.line_width is not None and abs(drawn.line_width - _WIDTH) > 1e-6):
+        return None
+    points = drawn.points.round(_DECIMALS)
+    if kind == "rectangle":
+        return rectangle_shape(points.reshape(-1).tolist())
+    if kind == "linestrip":
+        return {**polygon_shape(points), "name": "polyline"}
+    (x, y), (edge, _) = points
+    x, y, radius = _plain(np.array([x, y, round(edge - x, _DECIMALS)]))
+    return {"name": "circle", "cx": x, "cy": y, "r": radius}
 
 
 def polygon_shape(points: np.ndarray) -> dict[str, Any]:

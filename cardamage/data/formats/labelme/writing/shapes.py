@@ -14,9 +14,9 @@ from ....annotations.report import AnnotationReport
 from ....annotations.run_lengths import run_lengths
 from ...dataset import AnnotatedImage
 from ...losses import tell_box
+from ...tracing.drawn_shapes import Drawn, restored
 from ...tracing.parts import usable_parts
 from .fields import GroupIds, shape_fields
-from .shape_types import Drawn, restored
 
 __all__ = ["shapes_of"]
 

@@ -1,4 +1,4 @@
-"""Outlines turned back into the Labelme shapes that they were drawn as."""
+"""Outlines turned back into the shapes that they were drawn as: rectangles, circles, lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ....annotations import outlines
+from ...annotations import outlines
 
 __all__ = ["Drawn", "restored"]
 
