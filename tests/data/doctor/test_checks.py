@@ -323,6 +323,15 @@ def test_yolo_files(tmp_path: Path, codes: Codes) -> None:
     assert "D312" not in found
 
 
+def test_parts_joined_by_bridges_do_not_cross(tmp_path: Path, codes: Codes) -> None:
+    there_and_back = "0.1 0.1 0.3 0.1 0.3 0.3 0.5 0.5 0.7 0.5 0.7 0.7 0.5 0.5 0.3 0.3"
+    eight = "0.1 0.1 0.3 0.3 0.3 0.1 0.1 0.3"
+    folder = yolo(tmp_path, {"a": f"0 {there_and_back}\n1 {eight}\n"})
+    assert [hit.index for hit in codes(folder)["D204"]] == [2]
+    one, other = next(iter(read_sources([folder]).shapes)).rings or []
+    assert (len(one), len(other)) == (3, 3)
+
+
 def test_yolo_yaml(tmp_path: Path, codes: Codes) -> None:
     folder = yolo(tmp_path, {"a": "0 0.1 0.1 0.3 0.12 0.2 0.4\n"}, "{0: dent, 2: rust}")
     (folder / "other.yaml").write_text("train: C:\\x\\images\nval: C:\\x\\images\nnames: [car]\n")

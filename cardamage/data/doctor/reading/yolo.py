@@ -16,6 +16,7 @@ from ....utils.files import open_regular
 from ...formats.shared.natural_order import natural_key
 from ...formats.shared.text_files import read_text
 from ...formats.shared.values import as_number
+from ...formats.tracing.bridges import parted
 from ...images.reading import image_size
 from ..model import Part, Picture, Shape
 from .values import IMAGE_SUFFIXES, below, is_hidden, read_or_note
@@ -301,5 +302,5 @@ def _shape(
         x, y, w, h = (values * (width, height, width, height)).tolist()
         shape.kind, shape.box = "box", (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
     else:
-        shape.rings = [values.reshape(-1, 2) * (width, height)]
+        shape.rings = parted(values.reshape(-1, 2) * (width, height), height, width)
     return shape

@@ -9,6 +9,7 @@ import yaml
 
 from ....errors import DataError
 from ...formats.shared.text_files import read_text
+from ...formats.tracing.bridges import joined
 from ..model import Part, Picture, Shape
 from .places import Places
 from .plan import Plan
@@ -59,7 +60,8 @@ def _row(row: str, shape: Shape, names: list[str], plan: Plan) -> str:
     change = plan.changed.get((shape.file, shape.index))
     height, width = shape.size
     if change is not None and change.rings is not None:
-        points = change.rings[0] / (width, height)
+        whole = change.rings[0] if len(change.rings) == 1 else joined(change.rings)
+        points = whole / (width, height)
         values = [f"{value:.8g}" for value in points.reshape(-1).tolist()]
     elif change is not None and change.box is not None:
         x0, y0, x1, y1 = change.box
