@@ -128,18 +128,17 @@ class _Part:
         """Write an image, and its annotations where they wait for the last image."""
         self._images += 1
         self._records.append(image_text(image, self._images, file_name, self._losses))
-        kept, number, ids = image.annotations, self._annotations, self._ids
-        self._losses.read += len(kept)
+        kept = image.annotations
         if isinstance(kept, KeptAnnotations) and kept.texts is not None:
             labels, texts = kept.labels, kept.texts
+            self._losses.read += len(labels)
         else:
             labels, texts = _texts(image, self._losses)
+        if not self._ids.keys() >= set(labels):
+            class_id(next(raw for raw in kept if raw.label not in self._ids), self._ids)
         for label, text in zip(labels, texts, strict=True):
-            number += 1
-            if label not in ids:
-                class_id(next(raw for raw in kept if raw.label == label), ids)
-            self._lines.append(with_ids(text, number, self._images, ids[label]))
-        self._annotations = number
+            self._annotations += 1
+            self._lines.append(with_ids(text, self._annotations, self._images, self._ids[label]))
         if len(self._records) == _TOGETHER:
             self._flush()
 
@@ -164,6 +163,7 @@ class _Part:
 def _texts(image: AnnotatedImage, losses: AnnotationReport) -> tuple[list[str], list[str]]:
     """Labels and texts of the annotations that COCO can hold."""
     labels, texts = [], []
+    losses.read += len(image.annotations)
     for raw in image.annotations:
         text = annotation_text(raw, image.height, image.width, losses)
         if text is not None:

@@ -24,7 +24,7 @@ from ..dataset import ImageHead
 from ..shared.packing import plain_loads
 from ..shared.spool import Place, Spool
 from .content import read_file
-from .file import FileFacts, Stamp, digest_of, stamp_of
+from .file import FileFacts, digest_of, stamp_of
 from .picture import PictureFinder
 
 __all__ = ["LabelmeCache", "PackPlace"]
@@ -89,7 +89,8 @@ class LabelmeCache:
         stamp = stamp_of(path)
         if stamp is None:
             return None
-        if stamp != facts.stamp or self._is_recent(stamp):
+        # What changed just before it was noted may have changed again within the moment of its stamp.
+        if stamp != facts.stamp or max(stamp[1], stamp[2]) > self._trusted:
             if digest_of(read_file(path)) != facts.digest:
                 return None
             facts.stamp, facts.number = stamp, -1
@@ -100,7 +101,7 @@ class LabelmeCache:
             return None
         if facts.looked_at is not None:
             seen = None if beside is None else stamp_of(beside)
-            if seen is None or seen != facts.looked_at or self._is_recent(seen):
+            if seen is None or seen != facts.looked_at or max(seen[1], seen[2]) > self._trusted:
                 return None
         return facts
 
@@ -111,10 +112,6 @@ class LabelmeCache:
                 del self._open[next(iter(self._open))]
             self._open[block] = plain_loads(self._blocks[block][1])
         return _from_row(self._open[block][place], number)
-
-    def _is_recent(self, stamp: Stamp) -> bool:
-        """Whether a file may have changed after it was noted, within the moment of its stamp."""
-        return stamp[1] > self._trusted or stamp[2] > self._trusted
 
     def new_spool(self) -> Spool:
         """Make a file for the packs of this run."""

@@ -105,9 +105,11 @@ class _Found:
         if facts.name is None:
             self.others += 1
             return None
-        self.labels.update(facts.labels)
+        if not self.labels.issuperset(facts.labels):
+            self.labels.update(facts.labels)
         if facts.head is not None:
-            self._report.read += sum([count for _, count in facts.head.counts])
+            for _, count in facts.head.counts:
+                self._report.read += count
         if facts.notes is not None:
             facts.notes.tell(self._report)
         name = facts.name

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = ["files_in", "folders_in", "listed_once"]
 
-# Names of folders and of all else.
-_Listing = tuple[list[str], list[str]]
+# Names of folders, and of all else by their suffixes in lower case.
+_Listing = tuple[list[str], dict[str, list[str]]]
 
 # Of each folder, while listings are kept.
 _kept: list[dict[str, _Listing]] = []
@@ -45,20 +46,24 @@ def files_in(folder: str | os.PathLike[str], suffixes: Collection[str]) -> list[
     Raises:
         OSError: where it can't be listed.
     """
-    ends = tuple(suffixes)
-    found = [name for name in _listed(folder)[1] if name.lower().endswith(ends)]
-    return [name for name in found if os.path.splitext(name)[1]]
+    by_suffix = _listed(folder)[1]
+    return [name for suffix in suffixes for name in by_suffix.get(suffix, ()) if os.path.splitext(name)[1]]
 
 
 def _listed(folder: str | os.PathLike[str]) -> _Listing:
     known = _kept[-1] if _kept else {}
     place = os.fspath(folder)
     if place not in known:
-        listing: _Listing = ([], [])
+        folders: list[str] = []
+        files: dict[str, list[str]] = defaultdict(list)
         with os.scandir(place) as entries:
             for entry in entries:
-                listing[0 if _is_dir(entry) else 1].append(entry.name)
-        known[place] = listing
+                name = entry.name
+                if _is_dir(entry):
+                    folders.append(name)
+                else:
+                    files[name[name.rfind(".") :].lower()].append(name)
+        known[place] = folders, files
     return known[place]
 
 
