@@ -8,11 +8,13 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-__all__ = ["frozen_objects", "keep_freed_memory", "without_collection"]
+__all__ = ["available_memory", "frozen_objects", "keep_freed_memory", "without_collection"]
 
 # glibc's names for what mallopt sets (malloc.h).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_CONTROL_GROUP = "/sys/fs/cgroup"
 _KEPT_BYTES = 128 << 20
 # Older glibc refuses more than 32 MiB.
 _LARGEST_BLOCKS = (64 << 20, 32 << 20)
@@ -40,6 +42,26 @@ def keep_freed_memory() -> bool:
         return False
     blocks = any(mallopt(_MMAP_THRESHOLD, size) for size in _LARGEST_BLOCKS)
     return bool(blocks and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES))
+
+
+def available_memory() -> int | None:
+    """Return how many bytes this process can still take; None where the system does not tell.
+
+    That is what Linux says is available, or what is left of the limit of the process's control group.
+    """
+    found = []
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        found.append(int(lines["MemAvailable"].split()[0]) << 10)
+    except (OSError, KeyError, ValueError):
+        pass
+    try:
+        limit, used = (Path(_CONTROL_GROUP, name).read_text() for name in ("memory.max", "memory.current"))
+        found.append(max(int(limit) - int(used), 0))
+    except (OSError, ValueError):  # ValueError: "max", that is no limit
+        pass
+    return min(found, default=None)
 
 
 @contextmanager
