@@ -60,7 +60,7 @@ def divided(
     """
     if not names:
         return dataset, [split or WHOLE for split in found.splits], []
-    groups = photo_groups(found.names, found.sources, options.read.workers)
+    groups = photo_groups(found.names, found.sources, options.read.workers, options.read.cache)
     parts = [""] * len(found.names)
     sides = split_images(found.objects, options.split, options.seed, groups)
     for name, indices in zip(names, sides, strict=True):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter
 from collections.abc import Collection, Sequence
 
 from ....errors import DataError
-from ...images.hashes import equal_groups, near_duplicates, original_name, photo_prints
+from ...images.hashes import equal_groups, near_duplicates, original_name
+from .prints import kept_prints
 
 __all__ = ["part_names", "photo_groups", "split_images"]
 
@@ -24,18 +26,24 @@ def part_names(shares: Sequence[float]) -> list[str]:
     return ["train", "val", "test"][: len(shares)]
 
 
-def photo_groups(names: Sequence[str], sources: Sequence[str], threads: int = 0) -> list[list[int]]:
+def photo_groups(
+    names: Sequence[str],
+    sources: Sequence[str],
+    threads: int = 0,
+    cache: str | os.PathLike[str] | None = None,
+) -> list[list[int]]:
     """Find images that must not be divided: copies and near-duplicates of one photo.
 
     Args:
         names: of the images; Roboflow's copies of one photo are told by them.
         sources: the files that hold their pixels, which are compared by content.
         threads: how many are read at once; 0 is one for each core.
+        cache: folder that remembers what was found about files.
 
     Returns:
         Indices of each group of two or more, rising, ordered by their first.
     """
-    prints = photo_prints(sources, threads)
+    prints = kept_prints(sources, threads, cache)
     found = equal_groups([original_name(name) for name in names])
     found += equal_groups([None if known is None else known.digest for known in prints])
     found += near_duplicates([None if known is None else known.hash for known in prints])

@@ -12,27 +12,26 @@ import hashlib
 import os
 import pickle
 import time
-import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from ....errors import DataError, TrainingError
-from ....utils.files import atomic_write, describe_write_error
+from ....utils.files import describe_write_error
 from ...annotations.report import Notes
 from ..dataset import ImageHead
+from ..shared import keeping
+from ..shared.keeping import load_kept, save_kept, stamp_of
 from ..shared.packing import plain_loads
 from ..shared.spool import Place, Spool
 from .content import read_file
-from .file import FileFacts, digest_of, stamp_of
+from .file import FileFacts, digest_of
 from .picture import PictureFinder
 
 __all__ = ["LabelmeCache", "PackPlace"]
 
 # Changes with what readers find in a file.
 _VERSION = 3
-# Nanoseconds within which a file system may give two changes one time.
-_SAME_MOMENT = 2_000_000_000
 # Files of packs, one for each run that read something; with more, everything is read again into one.
 _MOST_SPOOLS = 12
 # Rows in a block, and blocks that are kept unpacked.
@@ -77,7 +76,7 @@ class LabelmeCache:
             os.makedirs(self._folder, exist_ok=True)
         except OSError as error:
             raise TrainingError(describe_write_error(self._folder, error, "the cache")) from error
-        with suppress(OSError, DataError, pickle.UnpicklingError, ValueError, TypeError, KeyError, EOFError):
+        with suppress(OSError, DataError, ValueError, TypeError, KeyError, IndexError):
             self._load()
 
     def find(self, path: str, finder: PictureFinder) -> FileFacts | None:
@@ -147,20 +146,13 @@ class LabelmeCache:
             "packs": [(numbers[os.path.basename(spool.path)], place) for spool, place in packs],
             "blocks": self._noted,
         }
-        try:
-            data = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
-            with atomic_write(os.path.join(self._folder, f"{self._stem}.index"), "wb", durable=False) as file:
-                file.write(zlib.crc32(data).to_bytes(4, "little") + data)
-        except OSError as error:
-            raise TrainingError(describe_write_error(self._folder, error, "the cache")) from error
+        save_kept(os.path.join(self._folder, f"{self._stem}.index"), content)
         self._clear(set(names))
 
     def _load(self) -> None:
-        with open(os.path.join(self._folder, f"{self._stem}.index"), "rb") as file:
-            checksum, data = file.read(4), file.read()
-        if zlib.crc32(data).to_bytes(4, "little") != checksum:
+        content: Mapping[str, Any] | None = load_kept(os.path.join(self._folder, f"{self._stem}.index"))
+        if content is None:
             return
-        content: Mapping[str, Any] = plain_loads(data)
         if content["version"] != _VERSION or len(content["spools"]) > _MOST_SPOOLS:
             return
         paths = [os.path.join(self._folder, name) for name in content["spools"]]
@@ -175,7 +167,7 @@ class LabelmeCache:
         }
         if all(place[0] + place[1] + place[3] <= spool.end for spool, place in packs):
             self.packs, self.known, self._blocks = packs, known, content["blocks"]
-            self._trusted = content["saved"] - _SAME_MOMENT
+            self._trusted = content["saved"] - keeping.SAME_MOMENT
 
     def _clear(self, used: set[str]) -> None:
         """Remove packs of earlier runs that nothing names any more."""

@@ -12,16 +12,14 @@ from typing import Any
 from ...annotations.report import Notes
 from ...images.signs import SUFFIXES
 from ..dataset import AnnotatedImage, ImageHead, Prepare, Prepared
+from ..shared.keeping import Stamp, stamp_of
 from ..shared.packing import labels_of
 from .content import LabelmeJson, parse_labelme, read_file
 from .folder import Listings
 from .objects import TAKEN, objects_of, shape_label
 from .picture import PictureFinder, picture_size
 
-__all__ = ["FileFacts", "LabelmeReader", "Stamp", "digest_of", "stamp_of"]
-
-# Size, times of the last changes to content and to entry (ns), and number of a file.
-Stamp = tuple[int, int, int, int]
+__all__ = ["FileFacts", "LabelmeReader", "digest_of"]
 
 # Characters of the base64 of a picture, in which its header is nearly always.
 _HEAD_TEXT = 1 << 16
@@ -178,15 +176,6 @@ def _take_in(facts: FileFacts, image: AnnotatedImage, prepared: Prepared) -> Non
 def digest_of(data: bytes) -> bytes:
     """Return what tells contents apart."""
     return hashlib.sha256(data).digest()[:16]
-
-
-def stamp_of(path: str) -> Stamp | None:
-    """Return a file's stamp; None where there is none."""
-    try:
-        state = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino
 
 
 def _says_size(content: dict[str, Any]) -> bool:

@@ -16,10 +16,10 @@ from PIL import Image
 
 from cardamage.data.annotations.report import AnnotationReport
 from cardamage.data.formats.conversion.convert import ConvertOptions, convert
-from cardamage.data.formats.labelme import cache as labelme_cache
 from cardamage.data.formats.labelme import pool as labelme_pool
 from cardamage.data.formats.labelme import reading as labelme_reading
 from cardamage.data.formats.registry import ReadOptions, WriteOptions, read_annotations, write_annotations
+from cardamage.data.formats.shared import keeping
 from cardamage.errors import DataError
 
 SQUARE = [[10, 10], [20.5, 10], [20, 20], [10, 20]]
@@ -42,7 +42,7 @@ def put(path: Path, *outlines: list[list[float]], **changes: Any) -> None:
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that counts as large, of files that count as old."""
-    monkeypatch.setattr(labelme_cache, "_SAME_MOMENT", 0)
+    monkeypatch.setattr(keeping, "SAME_MOMENT", 0)
     for module in (labelme_reading, labelme_pool):
         monkeypatch.setattr(module, "FILES_IN_BLOCK", 4)
         monkeypatch.setattr(module, "FEW", 6)
@@ -208,10 +208,11 @@ def test_what_is_made_ahead_is_what_the_writer_makes(photos: Path, tmp_path: Pat
 KILLED = """
 import os, sys
 from cardamage.data.formats.conversion.convert import ConvertOptions, convert
-from cardamage.data.formats.labelme import cache, pool
+from cardamage.data.formats.labelme import pool
 from cardamage.data.formats.registry import ReadOptions
+from cardamage.data.formats.shared import keeping
 from cardamage.data.formats.shared.spool import Spool
-pool.FILES_IN_BLOCK, cache._SAME_MOMENT = 4, 0
+pool.FILES_IN_BLOCK, keeping.SAME_MOMENT = 4, 0
 append, left = Spool.append, [int(sys.argv[4])]
 def last(self, packed):
     left[0] -= 1
