@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from cardamage.data.formats.conversion.arguments import add_conversion_flags
 from cardamage.data.formats.conversion.convert import LOG_NAME, ConvertOptions, convert, read_class_list
 from cardamage.data.formats.conversion.options import cache_folder
 from cardamage.data.formats.conversion.summary import described
@@ -51,54 +52,27 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add = parser.add_argument
     known = ", ".join(FORMATS)
-    parser.add_argument("source", nargs="+", help="files or folders of annotations; never written to")
-    parser.add_argument(
-        "--from", dest="source_format", metavar="FORMAT", help=f"{known} (default: recognized)"
-    )
-    parser.add_argument("--to", required=True, metavar="FORMAT", help=known)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the result, new or empty")
-    parser.add_argument(
-        "--images", metavar="DIR", help="folder of the source's pictures (default: the usual places)"
-    )
-    parser.add_argument(
-        "--split", type=float, nargs="+", default=(), metavar="SHARE", help="of train and val (and test)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the division (default: 0)")
-    parser.add_argument(
-        "--rename", nargs="+", default=(), metavar="OLD=NEW", help="classes; several may get one name"
-    )
-    parser.add_argument("--merge", action="store_true", help="make one dataset of several sources")
-    parser.add_argument(
-        "--classes", type=Path, metavar="FILE", help="text file with one class a line, in their order"
-    )
-    parser.add_argument(
-        "--pictures",
-        choices=WAYS,
-        default="copy",
-        help="copy them, link to them, or keep them where they are",
-    )
-    parser.add_argument(
-        "--tolerance", type=float, default=0.0, metavar="PX", help="outlines of masks may be simplified by it"
-    )
-    parser.add_argument(
+    add("source", nargs="+", help="files or folders of annotations; never written to")
+    add("--from", dest="source_format", metavar="FORMAT", help=f"{known} (default: recognized)")
+    add("--to", required=True, metavar="FORMAT", help=known)
+    add("-o", "--output", type=Path, required=True, help="folder of the result, new or empty")
+    add("--images", metavar="DIR", help="folder of the source's pictures (default: the usual places)")
+    add_conversion_flags(parser)
+    add("--rename", nargs="+", default=(), metavar="OLD=NEW", help="classes; several may get one name")
+    add("--merge", action="store_true", help="make one dataset of several sources")
+    add("--classes", type=Path, metavar="FILE", help="text file with one class a line, in their order")
+    add("--pictures", choices=WAYS, default="copy", help="copy, link to, or keep them where they are")
+    add("--tolerance", type=float, default=0.0, metavar="PX", help="up to which mask outlines are simplified")
+    add(
         "--masks",
         choices=["instance", "index"],
         default="instance",
         help="mask pictures: one for each object, or one for each photo (default: instance)",
     )
-    parser.add_argument(
-        "--line-width", type=float, default=5.0, metavar="PX", help="of lines and line strips (default: 5)"
-    )
-    parser.add_argument(
-        "--workers", type=int, default=0, metavar="N", help="processes that read (default: one a core)"
-    )
-    parser.add_argument(
-        "--skip-unreviewed",
-        action="store_true",
-        help="leave out Labelme files of a model that nobody changed",
-    )
-    parser.add_argument("--no-cache", action="store_true", help="read everything, also what did not change")
+    add("--workers", type=int, default=0, metavar="N", help="processes that read (default: one a core)")
+    add("--no-cache", action="store_true", help="read everything, also what did not change")
     return parser
 
 

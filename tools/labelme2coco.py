@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from cardamage.data.formats.conversion.arguments import add_conversion_flags
 from cardamage.data.formats.conversion.convert import Conversion, ConvertOptions, convert, read_class_list
 from cardamage.data.formats.registry import ReadOptions, WriteOptions
 from cardamage.utils.cli import run
@@ -49,22 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", type=Path, help="folder of Labelme files; those below it are read too")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the result")
-    parser.add_argument(
-        "--split", type=float, nargs="+", default=(), metavar="SHARE", help="of train and val (and test)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the division (default: 0)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("source", type=Path, help="folder of Labelme files; those below it are read too")
+    add("-o", "--output", type=Path, required=True, help="folder of the result")
+    add_conversion_flags(parser)
+    add(
         "--labels",
         type=Path,
         help="text file with one class a line, in the order of their ids (default: all, sorted by name)",
-    )
-    parser.add_argument(
-        "--line-width", type=float, default=5.0, help="of lines and line strips, in pixels (default: 5)"
-    )
-    parser.add_argument(
-        "--skip-unreviewed", action="store_true", help="leave out files of a model that nobody changed"
     )
     return parser
 

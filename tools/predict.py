@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from cardamage.engine.arguments import check_prediction_limits, trained_model_parser
+from cardamage.engine.arguments import add_overrides, check_prediction_limits, trained_model_parser
 from cardamage.engine.prediction_inputs import find_inputs
 from cardamage.utils import cli
 from cardamage.utils.files import ensure_writable_dir
@@ -27,6 +27,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--threshold", type=float, default=0.5, help="lowest score shown, 0 to 1 (default: 0.5)")
     add("--batch-size", type=int, default=4, metavar="N", help="photos at a time (default: 4)")
     add("--exact", action="store_true", help="compute as Detectron2 does, with every faster way off")
+    add_overrides(parser)
     return parser.parse_args(argv)
 
 

@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from cardamage.engine.arguments import trained_model_parser
+from cardamage.engine.arguments import add_overrides, trained_model_parser
 from cardamage.utils import cli
 from cardamage.utils.files import ensure_writable_dir
 from cardamage.utils.logger import setup_logger
@@ -35,6 +35,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--batch-size", type=int, default=4, metavar="N", help="photos at a time (default: 4)")
     add("--device", metavar="NAME", help="cuda or cpu (default: as the config says)")
+    add_overrides(parser)
     return parser.parse_args(argv)
 
 

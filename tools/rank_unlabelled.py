@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from cardamage.engine.arguments import trained_model_parser
+from cardamage.engine.arguments import add_overrides, trained_model_parser
 from cardamage.utils import cli
 from cardamage.utils.files import ensure_writable_dir
 from cardamage.utils.logger import setup_logger
@@ -32,6 +32,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="decides between equal photos (default: 0)")
     add("--threshold", type=float, default=0.5, help="lowest score drawn on the page (default: 0.5)")
     add("--device", metavar="NAME", help="cuda or cpu (default: as the config says)")
+    add_overrides(parser)
     return parser.parse_args(argv)
 
 

@@ -8,7 +8,12 @@ import sys
 
 from cardamage.errors import ConfigValueError
 
-__all__ = ["check_prediction_limits", "default_argument_parser", "trained_model_parser"]
+__all__ = [
+    "add_overrides",
+    "check_prediction_limits",
+    "default_argument_parser",
+    "trained_model_parser",
+]
 
 _EPILOG = """
 examples:
@@ -60,11 +65,14 @@ def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParse
 
 
 def trained_model_parser(description: str, about: str = "") -> argparse.ArgumentParser:
-    """Return a parser with the flags of commands that use a trained model.
+    """Return a parser with the first flags of commands that use a trained model.
 
     Args:
         description: what the command does.
         about: further sentences below the flags.
+
+    Returns:
+        The parser; :func:`add_overrides` adds the last one.
     """
     parser = argparse.ArgumentParser(
         description=description,
@@ -73,8 +81,14 @@ def trained_model_parser(description: str, about: str = "") -> argparse.Argument
     add = parser.add_argument
     add("--config-file", required=True, metavar="YAML", help="the config the model was trained with")
     add("--weights", required=True, metavar="PTH", help="the trained model")
-    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides")
     return parser
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add ``--opts``, which takes all that is behind it: it comes last."""
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
+    )
 
 
 def check_prediction_limits(threshold: float, batch_size: int = 1) -> None:

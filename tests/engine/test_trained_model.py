@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from cardamage.engine.arguments import check_prediction_limits, trained_model_parser
+from cardamage.engine.arguments import add_overrides, check_prediction_limits, trained_model_parser
 from cardamage.engine.trained_model import load_predictor
 from cardamage.errors import ConfigValueError
 
 
 def test_what_is_asked_for_is_in_the_config(tiny_model: Any) -> None:
     words = [*tiny_model.arguments, "--opts", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.9"]
-    args = trained_model_parser("Does it.").parse_args(words)
+    parser = trained_model_parser("Does it.")
+    add_overrides(parser)
+    args = parser.parse_args(words)
     predictor = load_predictor(args.config_file, args.weights, args.opts, threshold=0.3, exact=True)
     assert predictor.cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST == 0.3
     assert predictor.cfg.TEST.PRECISION == "float32"
