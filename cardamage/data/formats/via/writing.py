@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -115,7 +116,9 @@ class _Part:
         """Write an image; an unknown class is refused before its picture is placed."""
         for raw in image.annotations:
             class_id(raw, self._ids)
-        placed = image if self._kept else self._placer.place(image)
+        # Each split has a folder of its own already.
+        short = replace(image, name=image.name.removeprefix(f"{image.split}/"))
+        placed = image if self._kept else self._placer.place(short)
         name = name_below(image.source, self.root) if self._kept else placed.name
         size = os.path.getsize(placed.source) if os.path.isfile(placed.source) else -1
         entry = {

@@ -70,6 +70,14 @@ def test_project_is_what_via_opens(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out/via_region_data.json").read_text()) == {f"a.jpg{size}": entry}
 
 
+def test_a_split_is_in_the_path_once(tmp_path: Path) -> None:
+    names = ["train/a.jpg", "train/b/a.jpg", "trained.jpg", "a.jpg"]
+    done, _ = written(tmp_path, [image_of(tmp_path, name=n, split="train") for n in names], how="copy")
+    entries = json.loads(done.files[0].read_text())["_via_img_metadata"].values()
+    assert [entry["filename"] for entry in entries] == ["a.jpg", "b/a.jpg", "trained.jpg", "a_2.jpg"]
+    assert all((tmp_path / "out/train/images" / entry["filename"]).is_file() for entry in entries)
+
+
 def test_flags_of_an_image_are_no_attribute_of_regions(tmp_path: Path) -> None:
     # VIA's table of regions shows the file's attribute where both have the same name.
     image = image_of(tmp_path, square(extra={"flags": {"cut": True}}))
