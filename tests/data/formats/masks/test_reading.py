@@ -11,21 +11,12 @@ import pycocotools.mask as mask_util
 import pytest
 from PIL import Image
 
-from cardamage.data.annotations.report import AnnotationReport
-from cardamage.data.formats.dataset import AnnotatedDataset, to_dicts
+from cardamage.data.formats.dataset import to_dicts
 from cardamage.data.formats.registry import (
-    ReadOptions,
-    read_annotations,
     recognize,
 )
 from cardamage.errors import DataError
-from tests.support.annotated_images import write_picture
-
-SIZE = (20, 30)
-
-
-def photo(folder: Path, name: str = "images/a.jpg", size: tuple[int, int] = SIZE) -> Path:
-    return Path(write_picture(folder / name, size))
+from tests.support.mask_folders import SIZE, block, found, photo, read
 
 
 def png(path: Path, values: np.ndarray, mode: str | None = None) -> Path:
@@ -35,26 +26,6 @@ def png(path: Path, values: np.ndarray, mode: str | None = None) -> Path:
         picture.putpalette([v for i in range(256) for v in (i * 5 % 256, i * 3 % 256, 255 - i)])
     picture.save(path)
     return path
-
-
-def block(*boxes: tuple[int, int, int, int, int]) -> np.ndarray:
-    values = np.zeros(SIZE, dtype=np.uint8)
-    for x0, y0, x1, y1, value in boxes:
-        values[y0:y1, x0:x1] = value
-    return values
-
-
-def read(folder: Path, **options: Any) -> tuple[AnnotatedDataset, AnnotationReport]:
-    report = AnnotationReport("x")
-    return read_annotations(folder, "masks", ReadOptions(**options), report), report
-
-
-def found(dataset: AnnotatedDataset) -> list[tuple[str, list[float]]]:
-    return [
-        (raw.label, mask_util.toBbox(raw.rle).tolist())
-        for image in dataset.images
-        for raw in image.annotations
-    ]
 
 
 def sentence_of(folder: Path, **options: Any) -> str:

@@ -15,40 +15,13 @@ from cardamage.data.annotations.checks import RawAnnotation
 from cardamage.data.annotations.report import AnnotationReport
 from cardamage.data.formats.dataset import AnnotatedDataset, AnnotatedImage
 from cardamage.data.formats.registry import (
-    ReadOptions,
     WriteOptions,
-    read_annotations,
     write_annotations,
 )
-from tests.support.annotated_images import write_picture
 from tests.support.drawn_masks import drawn, text_rle
+from tests.support.mask_folders import SIZE, block, found, photo, read
 
-SIZE = (20, 30)
 TRIANGLE = [[2, 2], [12, 2], [12, 12]]
-
-
-def photo(folder: Path, name: str = "images/a.jpg", size: tuple[int, int] = SIZE) -> Path:
-    return Path(write_picture(folder / name, size))
-
-
-def block(*boxes: tuple[int, int, int, int, int]) -> np.ndarray:
-    values = np.zeros(SIZE, dtype=np.uint8)
-    for x0, y0, x1, y1, value in boxes:
-        values[y0:y1, x0:x1] = value
-    return values
-
-
-def read(folder: Path, **options: Any) -> tuple[AnnotatedDataset, AnnotationReport]:
-    report = AnnotationReport("x")
-    return read_annotations(folder, "masks", ReadOptions(**options), report), report
-
-
-def found(dataset: AnnotatedDataset) -> list[tuple[str, list[float]]]:
-    return [
-        (raw.label, mask_util.toBbox(raw.rle).tolist())
-        for image in dataset.images
-        for raw in image.annotations
-    ]
 
 
 def dataset_of(folder: Path, *annotations: RawAnnotation, **image: Any) -> AnnotatedDataset:
