@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ...errors import DataError
 from ...utils.files import open_regular
 from ..images.decoding import MOST_PIXELS, EncodedImage, read_header
@@ -39,6 +41,7 @@ class Look:
         suffix: what the file's name should end in; None where it is right.
         digest: of the bytes.
         hash: see :func:`cardamage.data.images.hashes.photo_hash`.
+        mirrored: the hash of its mirror image, left for right.
     """
 
     trouble: str | None = None
@@ -50,6 +53,7 @@ class Look:
     suffix: str | None = None
     digest: str | None = None
     hash: int | None = None
+    mirrored: int | None = None
 
     @property
     def upright(self) -> tuple[int, int] | None:
@@ -126,7 +130,7 @@ def _picture(data: bytes, source: str, digest: str) -> Look:
         return Look("undecodable", "can't be decoded", **facts)
     if header is None:
         facts["stored"] = picture.shape[:2]
-    return Look(None, hash=photo_hash(picture), **facts)
+    return Look(None, hash=photo_hash(picture), mirrored=photo_hash(np.fliplr(picture)), **facts)
 
 
 def _right_suffix(kind: str | None, source: str) -> str | None:

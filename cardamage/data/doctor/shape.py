@@ -58,6 +58,7 @@ class Shape:
         line: whether it is a line, and its rings are what that covers.
         closed: whether a ring repeated its first point at its end.
         repeats: whether a ring repeated a point in a row.
+        group: of parts of one object in a Labelme file; None where it is a whole one.
         rewrite: whether it must be written anew, since the file has it in another form.
     """
 
@@ -72,6 +73,7 @@ class Shape:
         "closed",
         "crowd",
         "file",
+        "group",
         "index",
         "kind",
         "label",
@@ -96,6 +98,7 @@ class Shape:
         self.file, self.index, self.label, self.size = file, index, label, size
         self.by_hand, self.line = by_hand, line
         self.kind, self.crowd, self.rewrite = "outline", False, False
+        self.group: int | None = None
         self.rle: dict[str, Any] | None = None
         self.box: Box | None = None
         self.stated_area: float | None = None

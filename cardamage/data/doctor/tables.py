@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .model import Part, Subject
+from .model import Part, Picture, Shape, Subject
 
 __all__ = ["class_counts", "counted_parts", "object_sizes", "overview", "split_order"]
 
@@ -38,19 +38,34 @@ def class_counts(subject: Subject) -> dict[str, Counter[str]]:
             if name not in placeholders:
                 counts[name].update(())
         for picture in part.pictures:
-            for shape in picture.shapes:
-                if shape.label is not None:
-                    counts[shape.label][picture.split] += 1
+            for shapes in _objects(picture):
+                if shapes[0].label is not None:
+                    counts[shapes[0].label][picture.split] += 1
     return counts
+
+
+def _objects(picture: Picture) -> list[list[Shape]]:
+    """The shapes of each object: those of one class and one Labelme group are its parts."""
+    groups: dict[tuple[str | None, int], list[Shape]] = {}
+    found = []
+    for shape in picture.shapes:
+        if shape.group is None:
+            found.append([shape])
+        elif (shape.label, shape.group) in groups:
+            groups[shape.label, shape.group].append(shape)
+        else:
+            found.append(groups.setdefault((shape.label, shape.group), [shape]))
+    return found
 
 
 def object_sizes(subject: Subject) -> dict[str, list[float]]:
     """Areas of the objects of each class, in pixels."""
     sizes: dict[str, list[float]] = defaultdict(list)
     for part in counted_parts(subject):
-        for shape in part.shapes:
-            if shape.label is not None and shape.area:
-                sizes[shape.label].append(shape.area)
+        for shapes in (objects for picture in part.pictures for objects in _objects(picture)):
+            area = sum(shape.area or 0.0 for shape in shapes)
+            if shapes[0].label is not None and area:
+                sizes[shapes[0].label].append(area)
     return sizes
 
 

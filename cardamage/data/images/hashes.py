@@ -25,16 +25,20 @@ from .reading import read_bytes
 __all__ = [
     "NEAR",
     "PhotoPrint",
+    "encoded_hash",
     "equal_groups",
+    "mirrored_duplicates",
     "near_duplicates",
     "original_name",
     "photo_hash",
     "photo_print",
     "photo_prints",
+    "same_photo",
 ]
 
-# Bits by which two hashes of one photo may differ. Among 1,026 photos of cars, pairs up to 8 bits apart were
-# all one photo or two of one scene; the nearest pair of different cars was 10 apart.
+# Bits by which two hashes of one photo may differ, wherever photos are compared. Among 1,026 photos of cars,
+# pairs up to 8 bits apart were all one photo or two of one scene; the nearest pair of different cars was 10
+# apart, as was the nearest pair of a photo and another's mirror image.
 NEAR = 6
 
 _SIDE, _LOW = 32, 8
@@ -78,6 +82,25 @@ def photo_hash(picture: np.ndarray) -> int | None:
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
 
 
+def encoded_hash(encoded: EncodedImage) -> int | None:
+    """Hash a picture file's bytes, decoded no larger than is needed; see :func:`photo_hash`.
+
+    Args:
+        encoded: with the format ``"L"``.
+
+    Raises:
+        DataError: for bytes that can't be decoded.
+    """
+    return photo_hash(encoded.decode(_LEAST))
+
+
+def same_photo(one: int | None, other: int | None) -> bool | None:
+    """Whether two hashes are of one photo; None where either picture has no hash, and nobody knows."""
+    if one is None or other is None:
+        return None
+    return bin(one ^ other).count("1") <= NEAR
+
+
 def photo_print(source: str | os.PathLike[str]) -> PhotoPrint:
     """Read a picture file and give its digest and hash.
 
@@ -90,7 +113,7 @@ def photo_print(source: str | os.PathLike[str]) -> PhotoPrint:
     data = read_bytes(source)
     digest = hashlib.blake2b(data, digest_size=16).hexdigest()
     try:
-        return PhotoPrint(digest, photo_hash(EncodedImage(data, "L", os.fspath(source)).decode(_LEAST)))
+        return PhotoPrint(digest, encoded_hash(EncodedImage(data, "L", os.fspath(source))))
     except DataError:
         return PhotoPrint(digest, None)
 
@@ -134,6 +157,26 @@ def near_duplicates(hashes: Sequence[int | None], distance: int = NEAR) -> list[
     distinct, which = np.unique(values, return_inverse=True)
     parts = _connected(distinct, distance)
     return equal_groups([parts[w] for w in which.reshape(-1).tolist()], known)
+
+
+def mirrored_duplicates(hashes: Sequence[int | None], mirrored: Sequence[int | None]) -> list[list[int]]:
+    """Group photos of which one is another's mirror image, nearly.
+
+    Args:
+        hashes: of each photo.
+        mirrored: of each photo's mirror image, left for right.
+
+    Returns:
+        As :func:`near_duplicates`; groups that it finds without mirror images are not among them.
+    """
+    count = len(hashes)
+    plain = [set(group) for group in near_duplicates(hashes)]
+    found: dict[tuple[int, ...], None] = {}
+    for group in near_duplicates([*hashes, *mirrored]):
+        members = tuple(sorted({i % count for i in group}))
+        if len(members) > 1 and not any(known.issuperset(members) for known in plain):
+            found[members] = None
+    return [list(members) for members in found]
 
 
 def _connected(values: np.ndarray, distance: int) -> list[int]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from cardamage.data.doctor import read_sources
@@ -168,3 +169,13 @@ def test_pipes_and_devices_are_not_waited_for(coco_set: Any, codes: Codes) -> No
     assert set(found) == {"D001", "D101", "D311"}
     assert "device or pipe" in found["D001"][0].text
     assert {Path(hit.file).name for hit in found["D101"]} == {"car1.jpg", "device.jpg"}
+
+
+@pytest.mark.parametrize(("split", "code"), [("train", "D108"), ("val", "D109")])
+def test_a_photo_and_its_mirror_image(coco_set: Any, codes: Codes, split: str, code: str) -> None:
+    first = coco_set.train / "car1.jpg"
+    cv2.imwrite(str(coco_set.folder / split / "car2.jpg"), cv2.imread(str(first))[:, ::-1])
+    found = codes(coco_set.save())
+    assert set(found) == {code}
+    assert {Path(p).name for p in (found[code][0].file, *found[code][0].others)} == {"car1.jpg", "car2.jpg"}
+    assert "mirror" in found[code][0].text

@@ -13,6 +13,8 @@ import pytest
 from cardamage.data.doctor import read_sources
 from cardamage.data.doctor.model import Hit
 from cardamage.data.doctor.repair.fixing import write_repaired
+from cardamage.data.doctor.tables import overview
+from cardamage.data.formats.labelme import load_labelme
 
 from .conftest import HEIGHT, WIDTH, pentagon, write_photo
 
@@ -133,3 +135,18 @@ def test_labels_with_spaces_and_those_left_out(tmp_path: Path, codes: Codes) -> 
     assert {code: [hit.index for hit in hits] for code, hits in found.items()} == {"D414": [2], "D226": [5]}
     write_repaired(read_sources([tmp_path / "set"]), tmp_path / "copy")
     assert set(codes(tmp_path / "copy")) == {"D226"}
+
+
+def test_parts_of_a_group_are_one_object(tmp_path: Path) -> None:
+    def spoil(content: dict[str, list[dict[str, object]]]) -> None:
+        # Two parts of a dent; a scratch of the same number is another object.
+        for index, group in ((0, 1), (2, 1), (3, 1), (5, 2)):
+            content["shapes"][index]["group_id"] = group
+
+    change(labelme_set(tmp_path / "set") / "1.json", spoil)
+    facts = overview(read_sources([tmp_path / "set"]))
+    read = load_labelme(tmp_path / "set")[0]
+    assert facts["objects"] == sum(len(record["annotations"]) for record in read) == 23
+    assert facts["classes"]["dent"]["objects"] == {"": 11}
+    # Two of 844 pixels each together are medium, from 1,024 on.
+    assert facts["classes"]["dent"]["sizes"] == {"small": 10, "medium": 1, "large": 0}

@@ -13,11 +13,13 @@ from cardamage.data.images import hashes as photo_hashes
 from cardamage.data.images.hashes import (
     NEAR,
     equal_groups,
+    mirrored_duplicates,
     near_duplicates,
     original_name,
     photo_hash,
     photo_print,
     photo_prints,
+    same_photo,
 )
 from cardamage.errors import DataError
 from tests.support.paths import SHARED_DATA
@@ -177,3 +179,25 @@ def test_real_roboflow_copies_share_their_original() -> None:
     groups = [{files[i].parts[-3] for i in g} for g in equal_groups([original_name(f.name) for f in files])]
     assert groups.count({"train", "valid"}) == 4
     assert groups.count({"train"}) == 2
+
+
+def test_one_photo_or_two() -> None:
+    assert same_photo(0b1011, 0b1011) is True
+    assert same_photo(0, (1 << NEAR) - 1) is True
+    assert same_photo(0, (1 << (NEAR + 1)) - 1) is False
+    assert same_photo(None, 3) is None
+    assert same_photo(3, None) is None
+
+
+def test_mirror_images() -> None:
+    rng = np.random.default_rng(5)
+    photos = [picture(rng) for _ in range(12)]
+    # The fourth is the first mirrored, the fifth the second as it is; the third is its own mirror image.
+    photos[3] = np.ascontiguousarray(photos[0][:, ::-1])
+    photos[4] = photos[1]
+    photos[5] = photos[2] = np.concatenate([photos[2][:, :200], photos[2][:, :200][:, ::-1]], axis=1)
+    hashes = [photo_hash(photo) for photo in photos]
+    mirrored = [photo_hash(np.ascontiguousarray(photo[:, ::-1])) for photo in photos]
+    assert near_duplicates(hashes) == [[1, 4], [2, 5]]
+    assert mirrored_duplicates(hashes, mirrored) == [[0, 3]]
+    assert mirrored_duplicates([None, hashes[0], hashes[3]], [None, mirrored[0], mirrored[3]]) == [[1, 2]]

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from ...images.hashes import equal_groups, near_duplicates, original_name
+from ...images.hashes import equal_groups, mirrored_duplicates, near_duplicates, original_name
 from ..model import Hit, Subject
 from ..registry import check
 from .pictures import looked
@@ -31,6 +31,13 @@ def _near(subject: Subject) -> list[list[str]]:
     groups = near_duplicates([subject.look(file).hash for file in files])
     named = _of_the_set(subject, [[files[i] for i in group] for group in groups])
     return [group for group in named if len({subject.look(f).digest for f in group}) > 1]
+
+
+def _mirrored(subject: Subject) -> list[list[str]]:
+    files = _files(subject)
+    looks = [subject.look(file) for file in files]
+    groups = mirrored_duplicates([look.hash for look in looks], [look.mirrored for look in looks])
+    return _of_the_set(subject, [[files[i] for i in group] for group in groups])
 
 
 def _of_the_set(subject: Subject, groups: list[list[str]]) -> list[list[str]]:
@@ -73,10 +80,13 @@ def exact_copies(subject: Subject) -> Iterator[Hit]:
     "Keep one, or at least keep them in one split.",
 )
 def near_copies(subject: Subject) -> Iterator[Hit]:
-    """Photos saved again, resized, stamped, or taken twice."""
+    """Photos saved again, resized, stamped, mirrored, or taken twice."""
     for group in _near(subject):
         if len(_splits(subject, group)) < 2:
             yield _hit(group, f"{len(group)} photos")
+    for group in _mirrored(subject):
+        if len(_splits(subject, group)) < 2:
+            yield _hit(group, f"{len(group)} photos, one the other's mirror image")
 
 
 @check(
@@ -101,6 +111,9 @@ def leaks(subject: Subject) -> Iterator[Hit]:
             yield _hit(group, f"in {' and '.join(_splits(subject, group))}, byte for byte")
     for group in near:
         yield _hit(group, f"in {' and '.join(_splits(subject, group))}, nearly the same")
+    for group in _mirrored(subject):
+        if len(_splits(subject, group)) > 1:
+            yield _hit(group, f"in {' and '.join(_splits(subject, group))}, mirrored")
 
 
 def _originals(subject: Subject) -> list[list[str]]:

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..looks import Look
+from ...images.hashes import same_photo
 from ..model import Hit, Subject
 from ..registry import check
-
-# Bits of 64 by which the hashes of two photos differ at least; one photo saved again stays far below.
-_OTHER = 12
-
-
-def other_photo(one: Look, other: Look) -> bool:
-    """Whether two looks are at different photos; where either can't be hashed, that is not known."""
-    if one.hash is None or other.hash is None:
-        return False
-    return bin(one.hash ^ other.hash).count("1") >= _OTHER
 
 
 @check(
@@ -32,5 +22,5 @@ def embedded_elsewhere(subject: Subject) -> Iterator[Hit]:
             continue
         inside = subject.look(picture.embedded)
         for path in picture.beside:
-            if other_photo(inside, subject.look(path)):
+            if same_photo(inside.hash, subject.look(path).hash) is False:
                 yield Hit(picture.embedded, None, "", (path,))

@@ -147,6 +147,8 @@ def _shape(entry: Any, file: Path, index: int, size: tuple[int, int], part: Part
         part.note("D002", file, index, f"{label}: its points are not x, y numbers")
         return None
     shape = Shape(str(file), index, label or None, size=size, by_hand=kind in _BOXES)
+    group = entry.get("group_id")
+    shape.group = group if type(group) is int else None
     if not label:
         part.note("D408", file, index)
     if kind == "polygon":

@@ -7,11 +7,9 @@ import os
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-import cv2
-import numpy as np
-
 from ....errors import DataError
 from ...images.decoding import EncodedImage
+from ...images.hashes import encoded_hash, same_photo
 from ...images.reading import image_size, read_bytes
 from ..shared.values import as_number
 from .content import LabelmeJson
@@ -21,10 +19,6 @@ __all__ = ["PictureFinder", "picture_size"]
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _ENDS = tuple(spelled for suffix in _SUFFIXES for spelled in (suffix, suffix.upper()))
-_THUMB = 32
-# Mean difference of two grey thumbnails, in levels of 255. Saving one photo again stays far below it, two
-# photographs of cars differ by far more.
-_SAME_PHOTO = 12.0
 
 
 class PictureFinder:
@@ -154,11 +148,4 @@ def _same_photo(picture: str, json_path: str, file: LabelmeJson) -> bool:
 def _alike(one: EncodedImage, other: EncodedImage) -> bool:
     if one.size is not None and other.size is not None and one.size != other.size:
         return False
-    # Reduced while they are decoded, where they are much larger than a thumbnail.
-    images = [encoded.decode((_THUMB, _THUMB)) for encoded in (one, other)]
-    if (one.size is None or other.size is None) and images[0].shape != images[1].shape:
-        return False
-    thumbs = [
-        cv2.resize(image, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA).astype(float) for image in images
-    ]
-    return float(np.abs(thumbs[0] - thumbs[1]).mean()) < _SAME_PHOTO
+    return same_photo(encoded_hash(one), encoded_hash(other)) is True

@@ -133,7 +133,8 @@ def test_a_cache_sees_changes(many: Path, tmp_path: Path, change: Any) -> None:
 
 
 def test_a_cache_sees_that_the_picture_beside_becomes_another(tmp_path: Path) -> None:
-    one, other = (Image.new("RGB", (60, 40), color) for color in ("red", "white"))
+    drawn = (np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8) for seed in (0, 1))
+    one, other = (Image.fromarray(small).resize((60, 40)) for small in drawn)
     file = io.BytesIO()
     one.save(file, "PNG")
     put(tmp_path / "in/a.json", shape(), imageData=base64.b64encode(file.getvalue()).decode())
