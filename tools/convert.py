@@ -71,8 +71,6 @@ def _parser() -> argparse.ArgumentParser:
         default="instance",
         help="mask pictures: one for each object, or one for each photo (default: instance)",
     )
-    add("--workers", type=int, default=0, metavar="N", help="processes that read (default: one a core)")
-    add("--no-cache", action="store_true", help="read everything, also what did not change")
     return parser
 
 

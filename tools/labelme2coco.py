@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from cardamage.data.formats.conversion.arguments import add_conversion_flags
 from cardamage.data.formats.conversion.convert import Conversion, ConvertOptions, convert, read_class_list
+from cardamage.data.formats.conversion.options import cache_folder
 from cardamage.data.formats.registry import ReadOptions, WriteOptions
 from cardamage.utils.cli import run
 
@@ -35,7 +36,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         classes=read_class_list(args.labels) if args.labels else None,
         into_used=True,
         parts_by_folder=False,
-        read=ReadOptions(line_width=args.line_width, skip_unreviewed=args.skip_unreviewed),
+        read=ReadOptions(
+            line_width=args.line_width,
+            workers=args.workers,
+            cache=None if args.no_cache else cache_folder(),
+            skip_unreviewed=args.skip_unreviewed,
+        ),
         write=WriteOptions(pictures="keep"),
     )
     done = convert([args.source], args.output, "coco", options)

@@ -25,7 +25,8 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(run_script: Run) -> Run:
+def run(run_script: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return partial(run_script, REPOSITORY / "tools/labelme2coco.py")
 
 
@@ -44,6 +45,15 @@ def test_split_table_and_files(run: Run, photos: Path, tmp_path: Path) -> None:
     assert [c["name"] for c in coco["categories"]] == ["dent", "scratch"]
     assert all((photos / image["file_name"]).is_file() for image in coco["images"])
     assert sorted(p.name for p in train.parent.iterdir()) == ["train.json", "val.json"]
+
+
+def test_a_second_run_gives_the_same(run: Run, photos: Path, tmp_path: Path) -> None:
+    written = []
+    for flags in (["--no-cache"], [], [], ["--workers", 1]):
+        assert run(photos, "-o", tmp_path / "coco", "--split", 0.5, 0.5, *flags).returncode == 0
+        assert (tmp_path / "cache").exists() == (not flags or bool(written[1:]))
+        written.append([path.read_bytes() for path in sorted((tmp_path / "coco/annotations").iterdir())])
+    assert all(files == written[0] for files in written)
 
 
 def test_order_of_classes_from_a_file(run: Run, photos: Path, tmp_path: Path) -> None:

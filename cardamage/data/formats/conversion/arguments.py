@@ -24,3 +24,5 @@ def add_conversion_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave out Labelme files of a model that nobody changed",
     )
+    add("--workers", type=int, default=0, metavar="N", help="processes that read (default: one a core)")
+    add("--no-cache", action="store_true", help="read everything, also what did not change")
