@@ -198,16 +198,21 @@ class Shape:
         return self._area
 
     def _mask_area(self) -> float | None:
+        if self.rle is None and not any(len(p) >= 3 for p in self._rings):
+            return 0.0 if 0 not in self.size else None
+        mask = self.mask()
+        return None if mask is None else float(mask_util.area(mask))
+
+    def mask(self) -> dict[str, Any] | None:
+        """What is covered, as compressed runs; None where that can't be told, or nothing is outlined."""
         height, width = self.size
         if self.mask_trouble or not 0 < height * width <= _MOST_PIXELS:
             return None
         try:
             if self.rle is not None:
-                return float(mask_util.area(_packed(self.rle)))
+                return _packed(self.rle)
             usable = [outlines.flat(p) for p in self._rings if len(p) >= 3]
-            if not usable:
-                return 0.0
-            return float(mask_util.area(mask_util.merge(mask_util.frPyObjects(usable, height, width))))
+            return dict(mask_util.merge(mask_util.frPyObjects(usable, height, width))) if usable else None
         except (TypeError, ValueError, KeyError, IndexError):
             return None
 

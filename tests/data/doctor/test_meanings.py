@@ -207,3 +207,68 @@ def test_corners_in_yolos_boxes(tmp_path: Path, codes: Codes) -> None:
     np.testing.assert_allclose(
         [float(v) for v in row], [0, 20 / 160, 25 / 120, 30 / 160, 30 / 120], atol=1e-5
     )
+
+
+def test_outlines_of_larger_pictures_are_not_cut(coco_set: CocoSet, codes: Codes, tmp_path: Path) -> None:
+    for a in coco_set.content["annotations"]:
+        a["segmentation"] = [[2 * v for v in a["segmentation"][0]]]
+        a["bbox"] = [2 * v for v in a["bbox"]]
+        a["area"] *= 4
+    before = [a["segmentation"] for a in coco_set.content["annotations"]]
+    found = codes(coco_set.save())
+    assert set(found) == {"D202", "D203", "D207", "D227"}
+    assert [Path(hit.file).parent.name for hit in found["D227"]] == ["train"]
+    after = repaired(coco_set, tmp_path)["annotations"]
+    np.testing.assert_allclose([a["segmentation"] for a in after], before)
+
+
+def test_two_slips_far_outside_are_dropped_as_before(coco_set: CocoSet, codes: Codes, tmp_path: Path) -> None:
+    for a in coco_set.content["annotations"][:2]:
+        a["segmentation"] = [[v + 500 for v in a["segmentation"][0]]]
+        a["bbox"] = [a["bbox"][0] + 500, a["bbox"][1] + 500, 30.0, 30.0]
+    found = codes(coco_set.save())
+    assert {code: len(hits) for code, hits in found.items()} == {"D202": 2}
+    assert len(repaired(coco_set, tmp_path)["annotations"]) == 22
+
+
+def test_objects_that_were_drawn_twice_by_hand(coco_set: CocoSet, codes: Codes, tmp_path: Path) -> None:
+    annotations = coco_set.content["annotations"]
+    annotations[4]["segmentation"] = [pentagon(20, 20, 80)]
+    annotations[4] |= {"bbox": [20.0, 20.0, 80.0, 80.0], "area": 0.9375 * 6400}
+    # Two pixels of 80 to the side are 5% of the area; eight are 20%.
+    for shift, number in ((2, 101), (8, 102)):
+        ring = pentagon(20 + shift, 20, 80)
+        annotations.append({**annotations[4], "id": number, "segmentation": [ring]})
+        annotations[-1]["bbox"] = [20.0 + shift, 20.0, 80.0, 80.0]
+    found = codes(coco_set.save())
+    assert {code: [(h.index, h.text) for h in hits] for code, hits in found.items()} == {
+        "D228": [(24, "dent: nearly the same as 4")]
+    }
+    assert len(repaired(coco_set, tmp_path)["annotations"]) == 26
+
+
+def test_forms_of_a_known_format_that_are_not_read(coco_set: CocoSet, codes: Codes, tmp_path: Path) -> None:
+    coco_set.content["annotations"] = [{"image_id": 1, "segments_info": []}]
+    assert "panoptic" in codes(coco_set.save())["D001"][0].text
+    head = "filename;file_size;region_shape_attributes;region_attributes\n"
+    (tmp_path / "via").mkdir()
+    (tmp_path / "via" / "a.csv").write_text(head + 'a.jpg;1;"{}";"{}"\n', encoding="utf-8")
+    assert "divided by ';'" in codes(tmp_path / "via")["D001"][0].text
+
+
+def test_spaces_around_via_labels(tmp_path: Path, codes: Codes) -> None:
+    content = {}
+    for number in range(3):
+        write_photo(tmp_path / "set" / f"{number}.jpg", number)
+        regions = []
+        for index in range(4):
+            ring = pentagon(5 + 37 * index, 20)
+            shape = {"name": "polygon", "all_points_x": ring[::2], "all_points_y": ring[1::2]}
+            label = "dent " if number == index == 1 else "dent"
+            regions.append({"shape_attributes": shape, "region_attributes": {"damage": label}})
+        content[f"{number}"] = {"filename": f"{number}.jpg", "size": 1, "regions": regions}
+    (tmp_path / "set" / "via.json").write_text(json.dumps(content))
+    found = codes(tmp_path / "set")
+    assert {code: [hit.index for hit in hits] for code, hits in found.items()} == {"D414": [5]}
+    write_repaired(read_sources([tmp_path / "set"]), tmp_path / "copy")
+    assert codes(tmp_path / "copy") == {}

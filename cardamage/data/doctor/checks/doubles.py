@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pycocotools.mask as mask_util
 
 from ..model import Hit, Picture, Shape, Subject
 from ..registry import check
 
 _PIXEL = 1.0
 _AREA = 0.02
+# Two outlines of one class that share so much are hardly two objects; of boxes of more pixels than this.
+_NEARLY, _LEAST_AREA = 0.9, 400.0
 
 
 def doubles(picture: Picture) -> Iterator[tuple[Shape, Shape]]:
@@ -41,6 +44,48 @@ def twice(subject: Subject) -> Iterator[Hit]:
         for shape, first in doubles(picture):
             if shape.label == first.label:
                 yield shape.hit(f"the same as {first.index}")
+
+
+def nearly_doubles(picture: Picture) -> Iterator[tuple[Shape, Shape]]:
+    """Pairs of shapes of one class that cover nearly the same, without those that :func:`doubles` gives."""
+    shapes = [s for s in picture.shapes if s.extent is not None and not s.crowd and not s.line]
+    if len(shapes) < 2:
+        return
+    boxes = np.array([shape.extent for shape in shapes])
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
+    for index in range(1, len(shapes)):
+        low = np.maximum(boxes[:index, :2], boxes[index, :2])
+        high = np.minimum(boxes[:index, 2:], boxes[index, 2:])
+        shared = np.maximum(high - low, 0.0).prod(axis=1)
+        whole = sides[:index].prod(axis=1) + sides[index].prod() - shared
+        near = (shared >= _NEARLY * whole) & (np.abs(boxes[:index] - boxes[index]).max(axis=1) > _PIXEL)
+        for first in np.flatnonzero(near & (whole > _LEAST_AREA)):
+            one, other = shapes[first], shapes[index]
+            if one.label == other.label and one.kind == other.kind and _cover_the_same(one, other):
+                yield other, one
+                break
+
+
+def _cover_the_same(one: Shape, other: Shape) -> bool:
+    if one.kind == "box":
+        return True
+    masks = [shape.mask() for shape in (one, other)]
+    if None in masks:
+        return False
+    return float(mask_util.iou([masks[0]], [masks[1]], [0])[0, 0]) >= _NEARLY
+
+
+@check(
+    "D228",
+    "warning",
+    "object that is marked twice, nearly",
+    "Delete one of them, unless there are two.",
+)
+def nearly_twice(subject: Subject) -> Iterator[Hit]:
+    """Outlines of one class that share nine tenths of what they cover: drawn again, or by two people."""
+    for picture in subject.pictures:
+        for shape, first in nearly_doubles(picture):
+            yield shape.hit(f"nearly the same as {first.index}")
 
 
 @check(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...annotations import outlines
-from ..model import Hit, Shape, Subject
+from ..model import Hit, Part, Shape, Subject
 from ..registry import check, noted
 
 # Pixels. Up to one is rounding; up to a hundredth is arithmetic.
@@ -47,6 +47,34 @@ def is_outside(shape: Shape) -> bool:
     if box is None or height * width == 0:
         return False
     return box[2] <= 0 or box[3] <= 0 or box[0] >= width or box[1] >= height
+
+
+# A file is drawn on other pictures where so many objects reach past the edge by a tenth of the picture.
+_FAR, _FEWEST, _SHARE = 0.1, 3, 0.2
+
+
+def drawn_elsewhere(part: Part) -> int:
+    """How many objects of a file reach far past their pictures; 0 where so few do that they are slips."""
+    count = far = 0
+    for shape in part.shapes:
+        if 0 not in shape.size:
+            count += 1
+            far += shape.excess > _FAR * max(shape.size)
+    return far if far >= max(_FEWEST, _SHARE * count) else 0
+
+
+@check(
+    "D227",
+    "error",
+    "file whose objects reach far past its pictures",
+    "They were drawn on pictures of another size: use those, or scale the outlines.",
+)
+def other_pictures(subject: Subject) -> Iterator[Hit]:
+    """Annotations of full-size photos beside small ones; what is outside is not cut or dropped then."""
+    for part in subject.parts:
+        far = drawn_elsewhere(part)
+        if far:
+            yield Hit(part.source, None, f"{far} objects reach past the edge by more than a tenth")
 
 
 @check("D202", "error", "object wholly outside the picture", "Draw it again, or delete it.", "dropped")

@@ -32,6 +32,9 @@ def read_coco(path: Path, image_root: Path | None = None) -> Part:
     if not isinstance(content, dict):
         part.note("D001", path, text="is no COCO file: it is no object with lists in it")
         return part
+    if any("segments_info" in entry for entry in _first_entries(content.get("annotations"))):
+        part.note("D001", path, text="is COCO's panoptic form; export instances")
+        return part
     lists = {key: _objects(content.get(key), key, part) for key in ("images", "annotations", "categories")}
     names = _categories(lists["categories"], part)
     pictures = _pictures(lists["images"], image_root, part)
@@ -47,6 +50,10 @@ def read_coco(path: Path, image_root: Path | None = None) -> Part:
         _note_id(annotation, index, seen, part)
         _add_shape(annotation, index, names, pictures, part)
     return part
+
+
+def _first_entries(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value[:5] if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _objects(value: Any, key: str, part: Part) -> list[tuple[int, dict[str, Any]]]:

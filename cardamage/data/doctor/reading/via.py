@@ -22,6 +22,7 @@ from ...formats.pictures.finding import ImageFolder
 from ...formats.shared.text_files import read_json, read_text
 from ...registered.classes import VEHIDE_CLASSES
 from ..model import Part, Picture, Shape
+from ..names import trimmed
 from .values import read_or_note, ring_of
 
 __all__ = ["is_via_csv", "parsed_cell", "read_via", "via_entries"]
@@ -147,6 +148,10 @@ def _csv_entries(path: Path, part: Part) -> Iterator[_Entry]:
     text = read_or_note(part, path, read_text, "VIA csv")
     if text is None:
         return
+    head = text.partition("\n")[0]
+    if ";" in head and "," not in head:
+        part.note("D001", path, text="its columns are divided by ';'; save it with commas")
+        return
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     entries: dict[str, _Entry] = {}
     repaired = 0
@@ -207,6 +212,8 @@ def _shape(region: dict[str, Any], index: int, key: str, entry: _Entry, part: Pa
     if isinstance(value, dict):
         value = min((str(name) for name, ticked in value.items() if ticked), default="")
     label = str(value or "").strip()
+    if trimmed(label) != str(value or ""):
+        part.note("D414", part.source, index, repr(value))
     attributes = _attributes(region, "shape_attributes")
     kind = str(attributes.get("name") or "")
     shape = Shape(part.source, index, label or None, by_hand=kind == "rect", line=kind == "polyline")

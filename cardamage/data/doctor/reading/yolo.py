@@ -254,7 +254,11 @@ def _note_place(labels: Path, images: Path, files: dict[str, Path], part: Part) 
 
 def _images_in(place: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
-    for path in sorted(place.iterdir()):
+    try:
+        paths = sorted(place.iterdir())
+    except OSError:
+        return found
+    for path in paths:
         if path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden([path.name]):
             found[path.stem].append(str(path))
     return found

@@ -8,7 +8,7 @@ from typing import Any
 from ...annotations import outlines
 from ..checks.boxes import box_excess, box_overlap, is_flat_box, is_swapped
 from ..checks.doubles import doubles
-from ..checks.outlines import few_points, is_empty, is_outside
+from ..checks.outlines import drawn_elsewhere, few_points, is_empty, is_outside
 from ..model import Part, Shape, Subject
 from ..names import same_but_case, trimmed
 from ..tables import class_counts
@@ -98,6 +98,8 @@ def make_plan(subject: Subject) -> Plan:
     plan.labels.update({name: new for name, new in alone.items() if new != name})
     for part in subject.parts:
         _plan_notes(part, plan)
+        if drawn_elsewhere(part):
+            plan.kept.update((shape.file, shape.index) for shape in part.shapes if shape.excess > 0)
         for picture in part.pictures:
             copies = {id(s): f.index for s, f in doubles(picture) if s.label == f.label}
             for shape in picture.shapes:

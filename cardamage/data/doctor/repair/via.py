@@ -93,8 +93,8 @@ def _repair(shape: Any, attributes: Any, key: tuple[str, int], plan: Plan) -> No
         shape.update({"name": "polygon", "all_points_x": x, "all_points_y": y})
     if isinstance(attributes, dict):
         for name, value in attributes.items():
-            if isinstance(value, str) and value.strip() in plan.labels:
-                attributes[name] = plan.labels[value.strip()]
+            if isinstance(value, str) and plan.labels.get(value.strip(), value.strip()) != value:
+                attributes[name] = plan.labels.get(value.strip(), value.strip())
 
 
 def _csv(file: str, sources: dict[str, Picture], plan: Plan, places: Places) -> str:
