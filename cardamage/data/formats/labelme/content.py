@@ -112,7 +112,7 @@ def parse_labelme(data: bytes, path: str) -> LabelmeJson | None:
         # The key may have been a shape's; then the file is read as it is.
         if _is_labelme(content) and content.get("imageData") == mark:
             del content["imageData"]
-            return LabelmeJson(content, True, _unescaped(data[start:end]))
+            return LabelmeJson(content, True, _unescaped(data, start, end))
     content = _parsed(data, path)
     if not _is_labelme(content):
         return None
@@ -136,15 +136,15 @@ def _cut(data: bytes) -> tuple[int, int] | None:
     return start, end + 1
 
 
-def _unescaped(quoted: bytes) -> bytes:
-    """A JSON string's text; base64 in lines has escapes at their ends."""
-    if b"\\" in quoted:
+def _unescaped(data: bytes, start: int, end: int) -> bytes:
+    """The text of a JSON string with its quotes; base64 in lines has escapes at their ends."""
+    if data.find(b"\\", start, end) >= 0:
         try:
-            text: str = json.loads(quoted, strict=False)
+            text: str = json.loads(data[start:end], strict=False)
+            return text.encode("utf-8", "replace")
         except ValueError:
-            return quoted[1:-1]
-        return text.encode("utf-8", "replace")
-    return quoted[1:-1]
+            pass
+    return data[start + 1 : end - 1]
 
 
 def _is_labelme(content: Any) -> bool:
