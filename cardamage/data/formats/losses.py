@@ -18,6 +18,8 @@ _BOX_SLACK = 1.0
 
 # Bookkeeping of readers, and what every format numbers anew.
 _SILENT = frozenset({"id", "category_ids", "categories", "splits", "via_shape"})
+# Names of our own, which say nothing to a user.
+_IN_WORDS = {"parts": "what each of its parts says"}
 # Which of VIA's attributes was the class; the class itself goes along.
 _CLASS_ATTRIBUTE = {"class_attribute"}
 
@@ -40,7 +42,7 @@ def tell_fields(
     """
     for key, value in fields.items():
         if key not in _SILENT and key not in carried and not _is_empty(key, value):
-            losses.add("lost", f"{format} has no place for its {key!r}", place)
+            losses.add("lost", f"{format} has no place for {_IN_WORDS.get(key, f'its {key!r}')}", place)
 
 
 def _is_empty(key: str, value: Any) -> bool:

@@ -37,11 +37,12 @@ def test_a_box_other_than_the_outline_is_lost(kind: str, box: list[float] | None
 
 def test_fields_without_value_are_not_worth_a_word() -> None:
     losses = AnnotationReport("set")
-    fields = {"a": None, "b": "", "c": [], "d": {}, "e": 0, "f": False, "id": 3, "g": "kept"}
+    fields = {"a": None, "b": "", "c": [], "d": {}, "e": 0, "f": False, "id": 3, "g": "kept", "parts": [1]}
     tell_fields(fields, "YOLO", "a.jpg", losses, carried=("g",))
     assert [finding.reason for finding in losses.findings] == [
         "YOLO has no place for its 'e'",
         "YOLO has no place for its 'f'",
+        "YOLO has no place for what each of its parts says",
     ]
 
 
