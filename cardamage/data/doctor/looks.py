@@ -24,6 +24,8 @@ __all__ = ["Look", "look_at", "look_at_all"]
 # Pixels. Hashing needs little, but formats other than JPEG are decoded in full for it.
 _HASH_LEAST = (128, 128)
 _MOST_BYTES = 1 << 30
+# Grey levels of borders that were put there on purpose; JPEG changes them a little.
+_BLACK, _WHITE = 8, 247
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Look:
         digest: of the bytes.
         hash: see :func:`cardamage.data.images.hashes.photo_hash`.
         mirrored: the hash of its mirror image, left for right.
+        blank_end: share of its height, from below, that is of one grey as decoders leave what is missing.
     """
 
     trouble: str | None = None
@@ -54,6 +57,7 @@ class Look:
     digest: str | None = None
     hash: int | None = None
     mirrored: int | None = None
+    blank_end: float = 0.0
 
     @property
     def upright(self) -> tuple[int, int] | None:
@@ -130,7 +134,18 @@ def _picture(data: bytes, source: str, digest: str) -> Look:
         return Look("undecodable", "can't be decoded", **facts)
     if header is None:
         facts["stored"] = picture.shape[:2]
+    facts["blank_end"] = _blank_end(picture) if kind == "JPEG" else 0.0
     return Look(None, hash=photo_hash(picture), mirrored=photo_hash(np.fliplr(picture)), **facts)
+
+
+def _blank_end(picture: np.ndarray) -> float:
+    """Share of rows at the bottom of one grey; 0 where that is black, white, or at the top as well."""
+    grey = picture[:, :, 0]
+    value = int(grey[-1, -1])
+    blank = (grey == value).all(axis=1)
+    if blank[0] or not _BLACK < value < _WHITE:
+        return 0.0
+    return float(np.argmin(blank[::-1])) / len(blank)
 
 
 def _right_suffix(kind: str | None, source: str) -> str | None:

@@ -179,3 +179,18 @@ def test_a_photo_and_its_mirror_image(coco_set: Any, codes: Codes, split: str, c
     assert set(found) == {code}
     assert {Path(p).name for p in (found[code][0].file, *found[code][0].others)} == {"car1.jpg", "car2.jpg"}
     assert "mirror" in found[code][0].text
+
+
+def test_a_jpeg_of_which_the_end_is_lost(coco_set: Any, codes: Codes) -> None:
+    file = coco_set.train / "car1.jpg"
+    data = file.read_bytes()
+    # As programs write it that close what they could read.
+    file.write_bytes(data[: len(data) * 2 // 3] + b"\xff\xd9")
+    picture = cv2.imread(str(coco_set.train / "car2.jpg"))
+    for name, grey, top in (("car2.jpg", 255, 0), ("car3.jpg", 0, 0), ("car4.jpg", 114, 20)):
+        padded = picture.copy()
+        padded[100:] = grey
+        padded[:top] = grey
+        cv2.imwrite(str(coco_set.train / name), cv2.flip(padded, 1) if grey else padded)
+    found = codes(coco_set.save())
+    assert [(Path(hit.file).name, hit.text[:10]) for hit in found["D122"]] == [("car1.jpg", "the lower ")]

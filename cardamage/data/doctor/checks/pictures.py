@@ -8,6 +8,9 @@ from ..looks import Look
 from ..model import Hit, Subject
 from ..registry import check, noted
 
+# Share of a picture's height; less may be a border.
+_BLANK = 0.05
+
 
 def looked(subject: Subject) -> Iterator[tuple[str, Look, str]]:
     """Each picture file once, with what it is and the annotation file that names it."""
@@ -154,6 +157,19 @@ noted(
     "Harmless where the picture is embedded or beside the file; Labelme needs one of them.",
     "set to the picture where there is one",
 )
+
+
+@check(
+    "D122",
+    "warning",
+    "picture whose lower part is of one grey, as if its end were lost",
+    "Look at it, and copy it again.",
+)
+def blank_end(subject: Subject) -> Iterator[Hit]:
+    """Damaged JPEGs that end as they should: decoders fill what is missing, and say nothing."""
+    for source, look, _ in looked(subject):
+        if look.blank_end >= _BLANK:
+            yield Hit(source, None, f"the lower {look.blank_end:.0%}")
 
 
 @check(
