@@ -99,7 +99,8 @@ def make_plan(subject: Subject) -> Plan:
     for part in subject.parts:
         _plan_notes(part, plan)
         if drawn_elsewhere(part):
-            plan.kept.update((shape.file, shape.index) for shape in part.shapes if shape.excess > 0)
+            past = (shape for shape in part.shapes if shape.excess > 0 and not shape.mask_trouble)
+            plan.kept.update((shape.file, shape.index) for shape in past)
         for picture in part.pictures:
             copies = {id(s): f.index for s, f in doubles(picture) if s.label == f.label}
             for shape in picture.shapes:
