@@ -72,11 +72,16 @@ def read_yolo_split(
     Args:
         layout: the class names.
         split_of: the images, and the split of each.
-        report: is told of labels without image.
+        report: is told of labels without image, and where there are no labels at all.
     """
     paths = list(split_of)
     sizes = picture_sizes(paths)
     _tell_orphans(paths, report)
+    if not any(label_file(path).is_file() for path in paths):
+        first = paths[0]
+        wanted = f"there is no {first.stem}.txt beside {first}"
+        detail = f"{wanted}, nor in a folder 'labels' in the place of 'images'"
+        report.add("kept", "no image has a label file", str(layout.source), detail)
     if layout.counted:
         detail = f"it says nc: {layout.counted} and names {len(layout.names)} classes, which count"
         report.add("kept", "its number of classes is not that of its names", str(layout.source), detail)
@@ -110,7 +115,12 @@ def _tell_orphans(images: Sequence[Path], report: AnnotationReport) -> None:
             continue
         stems = {os.path.splitext(name)[0] for name in os.listdir(folder) if not name.endswith(".txt")}
         for name in sorted(os.listdir(labels)):
-            if name.endswith(".txt") and name[:-4] not in stems and name not in _SPLIT_LABELS:
+            if not name.lower().endswith(".txt") or name.lower() in _SPLIT_LABELS:
+                continue
+            if not name.endswith(".txt"):
+                detail = f"labels end in .txt, not in {name[-4:]}; rename it"
+                report.add("dropped", "a label file is not read", str(labels / name), detail)
+            elif name[:-4] not in stems:
                 report.add("dropped", "a label file has no image", str(labels / name), "it has no image")
 
 

@@ -181,6 +181,28 @@ def test_labels_without_image_are_listed(tmp_path: Path) -> None:
     ]
 
 
+def test_labels_in_capitals_are_told(tmp_path: Path) -> None:
+    photo(tmp_path, "images/train/a.jpg", labels="labels/train/a.TXT")
+    photo(tmp_path, "images/train/b.jpg")
+    (tmp_path / "data.yaml").write_text("train: images/train\nnames: [dent]")
+    dataset, report = read(tmp_path)
+    assert placed(dataset) == {"images/train/a.jpg": ("train", 0), "images/train/b.jpg": ("train", 1)}
+    assert [finding.sentence for finding in report.findings] == [
+        f"{tmp_path}/labels/train/a.TXT: dropped, labels end in .txt, not in .TXT; rename it."
+    ]
+
+
+def test_no_labels_at_all_are_told(tmp_path: Path) -> None:
+    photo(tmp_path, "images/train/a.jpg", labels="annotations/train/a.txt")
+    (tmp_path / "data.yaml").write_text("train: images/train\nnames: [dent]")
+    dataset, report = read(tmp_path)
+    assert placed(dataset) == {"images/train/a.jpg": ("train", 0)}
+    assert [finding.sentence for finding in report.findings] == [
+        f"{tmp_path}/data.yaml: kept, there is no a.txt beside {tmp_path}/images/train/a.jpg, "
+        "nor in a folder 'labels' in the place of 'images'."
+    ]
+
+
 def test_boxes_with_scores_and_names_yaml_would_change(tmp_path: Path) -> None:
     photo(tmp_path, "images/a.jpg", "1 0.5 0.5 0.5 0.5 0.25", "0 nan 1e308 0.5 0.5")
     (tmp_path / "data.yaml").write_text("train: images\nnames: [no, 007]\n")
