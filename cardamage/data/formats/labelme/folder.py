@@ -60,7 +60,7 @@ def json_files(
             listings.add(place, files)
     if known is not None and len(known) == len(found) and all(path in known for _, path in found):
         return list(known)
-    found.sort(key=lambda pair: _DIGITS.sub(_sortable, pair[0]))
+    found.sort(key=lambda pair: (_DIGITS.sub(_sortable, pair[0]), pair[0]))
     return [path for _, path in found]
 
 
