@@ -7,11 +7,13 @@ import tempfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 
-from ....errors import DataError
+from ....errors import DataError, TrainingError
+from ....utils.files import describe_write_error
 from ..dataset import AnnotatedImage
 from .packing import Packed, unpack
 
@@ -33,11 +35,17 @@ class Spool:
 
     Args:
         path: the file; None makes a temporary one.
+
+    Raises:
+        TrainingError: where it can't be written; also later, when something is added.
     """
 
     def __init__(self, path: str | None = None) -> None:
         self.path = path or ""
-        self._file = tempfile.TemporaryFile(prefix="cardamage-") if path is None else open(path, "a+b")  # noqa: SIM115
+        try:
+            self._file = tempfile.TemporaryFile(prefix="cardamage-") if path is None else open(path, "a+b")  # noqa: SIM115
+        except OSError as error:
+            raise self._unwritable(error) from error
         self.end = self._file.seek(0, os.SEEK_END)
         # Another process may have this file open as well, so places are read, not the file's position.
         self._descriptor = self._file.fileno()
@@ -46,14 +54,20 @@ class Spool:
         """Add a pack and return where it is."""
         light, outlines = packed
         place = (self.end, len(light), zlib.crc32(light), len(outlines), zlib.crc32(outlines))
-        self._file.write(light)
-        self._file.write(outlines)
+        try:
+            self._file.write(light)
+            self._file.write(outlines)
+        except OSError as error:
+            raise self._given_up(error) from error
         self.end += len(light) + len(outlines)
         return place
 
     def finish(self) -> None:
         """Write what is still held back."""
-        self._file.flush()
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise self._given_up(error) from error
 
     def read(self, place: Place) -> list[AnnotatedImage]:
         """Return the images of a pack; their annotations are read when they are asked for.
@@ -72,10 +86,30 @@ class Spool:
             self._file.seek(offset)
             data = self._file.read(length)
         if len(data) != length or zlib.crc32(data) != checksum:
-            raise DataError(
-                f"The file {self.path or 'of annotations'} was damaged while in use; read the dataset again."
-            )
+            raise DataError(self._damaged())
         return data
+
+    def _damaged(self) -> str:
+        if not self.path:
+            return "A temporary file of annotations was damaged while in use; run this again."
+        # Its cache is of no use any more: the next run is to begin without.
+        with suppress(OSError):
+            os.unlink(self.path)
+        return f"The cache {self.path} is damaged and was removed; run this again."
+
+    def _given_up(self, error: OSError) -> TrainingError:
+        # What is held back can't be written later either.
+        with suppress(OSError):
+            self._file.close()
+        if self.path:
+            with suppress(OSError):
+                os.unlink(self.path)
+        return self._unwritable(error)
+
+    def _unwritable(self, error: OSError) -> TrainingError:
+        if self.path:
+            return TrainingError(describe_write_error(os.path.dirname(self.path), error, "XDG_CACHE_HOME"))
+        return TrainingError(describe_write_error(tempfile.gettempdir(), error, "TMPDIR"))
 
 
 class SpooledImages:

@@ -23,6 +23,7 @@ from cardamage.data.formats.labelme import load_labelme, read
 from cardamage.data.formats.labelme import pool as labelme_pool
 from cardamage.data.formats.labelme import reading as labelme_reading
 from cardamage.data.formats.labelme.content import LabelmeJson, parse_labelme
+from cardamage.data.formats.labelme.folder import json_files
 from cardamage.data.formats.registry import ReadOptions
 from cardamage.errors import CardamageError, DataError
 
@@ -196,6 +197,25 @@ def test_a_damaged_cache_is_made_anew(many: Path, tmp_path: Path, damage: str) -
     else:
         index.write_bytes(b"cos\nsystem\n(S'false'\ntR.")
     assert told(many, cache=cache) == before
+
+
+def test_the_run_after_one_that_met_damage_is_well(many: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    before = told(many, cache=cache)
+    (packs,) = cache.glob("*.packs")
+    data = bytearray(packs.read_bytes())
+    data[len(data) // 2] ^= 1
+    packs.write_bytes(data)
+    with pytest.raises(CardamageError, match="is damaged and was removed; run this again"):
+        told(many, cache=cache)
+    assert told(many, cache=cache) == before
+
+
+@pytest.mark.parametrize("names", [["1", "01", "2"], ["2", "01", "1"]])
+def test_equal_numbers_come_in_one_order(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        put(tmp_path / f"{name}.json", shape("dent"))
+    assert json_files(tmp_path) == [str(tmp_path / f"{name}.json") for name in ("01", "1", "2")]
 
 
 def test_old_packs_are_removed(many: Path, tmp_path: Path) -> None:

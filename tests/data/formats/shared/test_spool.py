@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,9 @@ import pytest
 
 from cardamage.data.annotations.checks import RawAnnotation
 from cardamage.data.formats.dataset import AnnotatedImage
-from cardamage.data.formats.shared.packing import KeptAnnotations, pack, unpack
+from cardamage.data.formats.shared.packing import KeptAnnotations, Packed, pack, unpack
 from cardamage.data.formats.shared.spool import Spool, SpooledImages
-from cardamage.errors import DataError
+from cardamage.errors import DataError, TrainingError
 
 
 def image(number: int) -> AnnotatedImage:
@@ -104,7 +106,7 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
         data = bytearray(whole)
         data[at] ^= 1
         (tmp_path / "packs").write_bytes(data)
-        with pytest.raises(DataError, match="was damaged while in use; read the dataset again"):
+        with pytest.raises(DataError, match="is damaged and was removed; run this again"):
             list(spool.read(place)[0].annotations)
 
 
@@ -126,3 +128,29 @@ def test_no_code_is_run(tmp_path: Path) -> None:
     with pytest.raises(pickle.UnpicklingError, match="has no place among annotations"):
         found.annotations[0]
     assert not (tmp_path / "made").exists()
+
+
+def write_much(spool: Spool) -> None:
+    for _ in range(3):
+        spool.append(Packed(b"a" * 100_000, b""))
+    spool.finish()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_full_disk_is_told(tmp_path: Path, kept: bool) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    place = tmp_path if kept else Path(tempfile.gettempdir())
+    spool = Spool(str(tmp_path / "a.packs") if kept else None)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(TrainingError, match=re.escape(f"'{place}' can't be written (File too large)")):
+            write_much(spool)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "a.packs").exists()
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="XDG_CACHE_HOME"):
+        Spool(str(tmp_path / "gone/a.packs"))
