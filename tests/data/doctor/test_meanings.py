@@ -201,8 +201,8 @@ def test_corners_in_yolos_boxes(tmp_path: Path, codes: Codes) -> None:
     found = codes(tmp_path)
     assert set(found) == {"D211", "D223", "D411"}
     assert len(found["D223"]) == 12
-    write_repaired(read_sources([tmp_path]), tmp_path.with_name("copy"))
-    row = (tmp_path.with_name("copy") / "labels" / "0.txt").read_text().split()[:5]
+    write_repaired(read_sources([tmp_path]), tmp_path.with_name(tmp_path.name + "-copy"))
+    row = (tmp_path.with_name(tmp_path.name + "-copy") / "labels" / "0.txt").read_text().split()[:5]
     # 30 by 30 pixels from 5, 10.
     np.testing.assert_allclose(
         [float(v) for v in row], [0, 20 / 160, 25 / 120, 30 / 160, 30 / 120], atol=1e-5

@@ -38,7 +38,7 @@ def yolo_set(folder: Path, images: str = "images", labels: str = "labels") -> Pa
 
 def test_the_sets_of_these_tests_are_clean(tmp_path: Path, codes: Codes) -> None:
     assert codes(yolo_set(tmp_path)) == {}
-    assert codes(labelme_set(tmp_path.with_name("labelme"))) == {}
+    assert codes(labelme_set(tmp_path.with_name(tmp_path.name + "-labelme"))) == {}
 
 
 @pytest.mark.parametrize("labels", ["annotations", "Labels", "txt"])
@@ -81,8 +81,10 @@ def test_names_with_commas_and_labels_with_two_suffixes(tmp_path: Path, codes: C
     found = codes(tmp_path)
     assert set(found) - {"D411"} == {"D410", "D310", "D311", "D001", "D317"}
     assert "it has the picture's suffix in its own" in found["D310"][0].text
-    write_repaired(read_sources([tmp_path]), tmp_path.with_name("copy"))
-    assert sorted(p.name for p in (tmp_path.with_name("copy") / "labels").iterdir()) == ["0.txt"]
+    write_repaired(read_sources([tmp_path]), tmp_path.with_name(tmp_path.name + "-copy"))
+    assert sorted(p.name for p in (tmp_path.with_name(tmp_path.name + "-copy") / "labels").iterdir()) == [
+        "0.txt"
+    ]
 
 
 def labelme_set(folder: Path) -> Path:
