@@ -17,6 +17,14 @@ from cardamage.data.doctor.model import Hit
 HEIGHT, WIDTH = 120, 160
 
 
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """A folder with nothing beside it: the doctor looks there for pictures, and other tests leave some."""
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    return folder
+
+
 def photo(seed: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     """Smooth as a photo is, another one for each seed."""
     small = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), dtype=np.uint8)

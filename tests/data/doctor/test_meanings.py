@@ -188,21 +188,22 @@ def test_categories_of_one_name_without_a_name_and_of_a_number(
 
 
 def test_corners_in_yolos_boxes(tmp_path: Path, codes: Codes) -> None:
+    folder, copy = tmp_path / "set", tmp_path / "copy"
     for number in range(3):
-        write_photo(tmp_path / "images" / f"{number}.jpg", number)
+        write_photo(folder / "images" / f"{number}.jpg", number)
         rows = []
         for index in range(4):
             outline = np.reshape(pentagon(5 + 37 * index, 10 + 25 * number), (-1, 2)) / (WIDTH, HEIGHT)
             corners = [*outline.min(axis=0), *outline.max(axis=0)]
             rows.append(f"{index % 2} " + " ".join(f"{v:.6f}" for v in corners))
-        (tmp_path / "labels").mkdir(exist_ok=True)
-        (tmp_path / "labels" / f"{number}.txt").write_text("\n".join(rows))
-    (tmp_path / "data.yaml").write_text("names: [dent, scratch]\n")
-    found = codes(tmp_path)
+        (folder / "labels").mkdir(exist_ok=True)
+        (folder / "labels" / f"{number}.txt").write_text("\n".join(rows))
+    (folder / "data.yaml").write_text("names: [dent, scratch]\n")
+    found = codes(folder)
     assert set(found) == {"D211", "D223", "D411"}
     assert len(found["D223"]) == 12
-    write_repaired(read_sources([tmp_path]), tmp_path.with_name(tmp_path.name + "-copy"))
-    row = (tmp_path.with_name(tmp_path.name + "-copy") / "labels" / "0.txt").read_text().split()[:5]
+    write_repaired(read_sources([folder]), copy)
+    row = (copy / "labels" / "0.txt").read_text().split()[:5]
     # 30 by 30 pixels from 5, 10.
     np.testing.assert_allclose(
         [float(v) for v in row], [0, 20 / 160, 25 / 120, 30 / 160, 30 / 120], atol=1e-5

@@ -37,8 +37,10 @@ def yolo_set(folder: Path, images: str = "images", labels: str = "labels") -> Pa
 
 
 def test_the_sets_of_these_tests_are_clean(tmp_path: Path, codes: Codes) -> None:
-    assert codes(yolo_set(tmp_path)) == {}
-    assert codes(labelme_set(tmp_path.with_name(tmp_path.name + "-labelme"))) == {}
+    for kind, make in (("yolo", yolo_set), ("labelme", labelme_set)):
+        folder = tmp_path / kind / "set"
+        folder.mkdir(parents=True)
+        assert codes(make(folder)) == {}
 
 
 @pytest.mark.parametrize("labels", ["annotations", "Labels", "txt"])
@@ -75,16 +77,16 @@ def test_what_a_mac_puts_beside_files(tmp_path: Path, codes: Codes) -> None:
 
 
 def test_names_with_commas_and_labels_with_two_suffixes(tmp_path: Path, codes: Codes) -> None:
-    (yolo_set(tmp_path) / "data.yaml").write_text("names: dent, scratch\n")
-    (tmp_path / "labels" / "1.txt").rename(tmp_path / "labels" / "1.jpg.txt")
-    (tmp_path / "labels" / "2.txt").write_bytes("0 rayé".encode("latin-1"))
-    found = codes(tmp_path)
+    folder, copy = tmp_path / "set", tmp_path / "copy"
+    folder.mkdir()
+    (yolo_set(folder) / "data.yaml").write_text("names: dent, scratch\n")
+    (folder / "labels" / "1.txt").rename(folder / "labels" / "1.jpg.txt")
+    (folder / "labels" / "2.txt").write_bytes("0 rayé".encode("latin-1"))
+    found = codes(folder)
     assert set(found) - {"D411"} == {"D410", "D310", "D311", "D001", "D317"}
     assert "it has the picture's suffix in its own" in found["D310"][0].text
-    write_repaired(read_sources([tmp_path]), tmp_path.with_name(tmp_path.name + "-copy"))
-    assert sorted(p.name for p in (tmp_path.with_name(tmp_path.name + "-copy") / "labels").iterdir()) == [
-        "0.txt"
-    ]
+    write_repaired(read_sources([folder]), copy)
+    assert sorted(path.name for path in (copy / "labels").iterdir()) == ["0.txt"]
 
 
 def labelme_set(folder: Path) -> Path:
