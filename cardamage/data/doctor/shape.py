@@ -116,6 +116,7 @@ class Shape:
 
     @rings.setter
     def rings(self, rings: Iterable[Any]) -> None:
+        """Take outlines as they are given, and forget what was known of the ones before."""
         given: list[Any] = [np.asarray(ring, dtype=np.float64).reshape(-1, 2) for ring in rings]
         self._rings = tuple(outlines.as_points(ring) for ring in given)
         untidy = [ring for ring, open_ in zip(given, self._rings, strict=True) if len(ring) != len(open_)]
