@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from experiment_runs import data_root, last_figures, run
+
 CONFIG = "configs/parts/mask_rcnn_R_18_FPN.yaml"
 
 
@@ -47,8 +45,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run what is missing and print the table."""
     args = parse_args()
-    data = Path(os.environ.get("DETECTRON2_DATASETS", ROOT / "datasets")).resolve()
-    os.environ["DETECTRON2_DATASETS"] = str(data)
+    data = data_root()
     rows = []
     for seed in args.seeds:
         rows.append(one_seed(args, data / "carparts/trainingset", seed))
@@ -125,14 +122,7 @@ def train(output: Path, annotations: Path, source: Path, steps: int, options: li
         run(
             "train_net.py", "--config-file", CONFIG, *resume, *data, *schedule, *options, "OUTPUT_DIR", output
         )
-    records = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
-    return [record["segm/AP"] for record in records if "segm/AP" in record][-1]
-
-
-def run(script: str, *arguments: Any) -> None:
-    """Run a script of the project from its root."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, script, *map(str, arguments)], cwd=ROOT, env=environment, check=True)
+    return last_figures(output)["segm/AP"]
 
 
 if __name__ == "__main__":

@@ -36,7 +36,10 @@ def load(script: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        # As for a script that is run, modules beside it are found.
+        patch.syspath_prepend(str((ROOT / script).parent))
+        spec.loader.exec_module(module)
     return module
 
 
