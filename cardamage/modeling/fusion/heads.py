@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -109,28 +109,28 @@ def float_predictor(predictor: FastRCNNOutputLayers, overflow: Overflow | None =
 def fused_mask_layers(
     head: MaskRCNNConvUpsampleHead, kernels: Kernels, overflow: Overflow | None = None
 ) -> Forward | None:
-    """The head's layers, with the doubling and the predictor as products of each pixel's channels."""
+    """The head's layers, with the doublings and the predictor as products of each pixel's channels."""
     layers = list(head.children())
-    convs = _chain(layers[:-3], kernels)
-    deconv, relu, predictor = layers[-3:]
-    if convs is None or not _doubles(deconv) or type(relu) is not nn.ReLU:
+    doublings = [_doubling(*pair, kernels) for pair in _doubling_pairs(layers)]
+    first = len(layers) - 1 - 2 * len(doublings)
+    convs, predictor = _chain(layers[:first], kernels), layers[-1]
+    if convs is None or not doublings or any(double is None for double in doublings):
         return None
     last = fused_conv(predictor, kernels)
     if last is None or last.kernel_size != (1, 1) or last.relu:
         return None
-    # Four results of a pixel, each with all channels: (a, b, o) by (i).
-    points: Any
-    transposed: Any
-    transposed, points = deconv, predictor
-    weight = transposed.weight.detach().permute(2, 3, 1, 0).flatten(0, 2)
-    bias = transposed.bias.detach().repeat(4)
-    double = FusedLinear(weight, bias, True, kernels.dtype, kernels.native)
+    points: Any = predictor
     classify = FusedLinear(
         points.weight.detach()[:, :, 0, 0], points.bias, False, kernels.dtype, kernels.native
     )
+    *before, final = cast(list[FusedLinear], doublings)
 
     def upsample(x: torch.Tensor) -> torch.Tensor:
-        hidden = double(x.permute(0, 2, 3, 1)).unflatten(3, (2, 2, -1))
+        x = x.permute(0, 2, 3, 1)
+        for double in before:
+            # (N, h, w, a, b, K) -> (N, h, a, w, b, K)
+            x = double(x).unflatten(3, (2, 2, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        hidden = final(x).unflatten(3, (2, 2, -1))
         # (N, h, w, a, b, K) -> (N, K, h, a, w, b)
         return classify(hidden).permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
 
@@ -152,6 +152,20 @@ def _watched(layers: Forward, overflow: Overflow) -> Forward:
         return logits
 
     return forward
+
+
+def _doubling_pairs(layers: Sequence[nn.Module]) -> list[tuple[nn.Module, nn.Module]]:
+    """Return the layers between the 3x3 convolutions and the predictor, two and two."""
+    tail = [layer for layer in layers[:-1] if not isinstance(layer, nn.Conv2d)]
+    return list(zip(tail[::2], tail[1::2], strict=False))
+
+
+def _doubling(deconv: Any, relu: nn.Module, kernels: Kernels) -> FusedLinear | None:
+    """Four results of a pixel, each with all channels: (a, b, o) by (i)."""
+    if not _doubles(deconv) or type(relu) is not nn.ReLU:
+        return None
+    weight = deconv.weight.detach().permute(2, 3, 1, 0).flatten(0, 2)
+    return FusedLinear(weight, deconv.bias.detach().repeat(4), True, kernels.dtype, kernels.native)
 
 
 def _doubles(deconv: Any) -> bool:

@@ -176,7 +176,7 @@ class BaseMaskRCNNHead(nn.Module):
 
 @ROI_MASK_HEAD_REGISTRY.register()
 class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore[misc]
-    """3x3 convolutions, a doubling transposed convolution and a 1x1 convolution to the classes."""
+    """3x3 convolutions, doubling transposed convolutions and a 1x1 convolution to the classes."""
 
     @configurable
     def __init__(
@@ -186,6 +186,7 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
         num_classes: int,
         conv_dims: Sequence[int],
         conv_norm: Any = "",
+        num_upsample: int = 1,
         **kwargs: Any,
     ) -> None:
         """Make the layers.
@@ -193,8 +194,9 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
         Args:
             input_shape: the shape of a region's features.
             num_classes: number of classes without background; 1 where masks serve all classes.
-            conv_dims: channels of the 3x3 convolutions, and last of the transposed one.
+            conv_dims: channels of the 3x3 convolutions, and last of the transposed ones.
             conv_norm: normalization of the 3x3 convolutions, see :func:`cardamage.layers.get_norm`.
+            num_upsample: how many transposed convolutions there are; each doubles the mask's side.
             **kwargs: as for :class:`BaseMaskRCNNHead`.
 
         Raises:
@@ -207,8 +209,11 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
         for i, dim in enumerate(conv_dims[:-1], start=1):
             self.add_module(f"mask_fcn{i}", conv3x3(channels, dim, conv_norm))
             channels = dim
-        self.deconv = ConvTranspose2d(channels, conv_dims[-1], kernel_size=2, stride=2)
-        self.add_module("deconv_relu", nn.ReLU(inplace=True))
+        for i in range(1, num_upsample + 1):
+            name = "deconv" if i == 1 else f"deconv{i}"
+            self.add_module(name, ConvTranspose2d(channels, conv_dims[-1], kernel_size=2, stride=2))
+            self.add_module(f"{name}_relu", nn.ReLU(inplace=True))
+            channels = conv_dims[-1]
         self.predictor = Conv2d(conv_dims[-1], num_classes, kernel_size=1)
         # After all layers were made: so a seed gives the weights it gives in Detectron2.
         for layer in self:
@@ -227,6 +232,7 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
             "num_classes": 1 if node.CLS_AGNOSTIC_MASK else cfg.MODEL.ROI_HEADS.NUM_CLASSES,
             "conv_dims": [node.CONV_DIM] * (node.NUM_CONV + 1),
             "conv_norm": node.NORM,
+            "num_upsample": node.NUM_UPSAMPLE,
         }
 
     @region
