@@ -14,7 +14,7 @@ from cardamage.errors import ConfigValueError
 from cardamage.structures import Boxes
 from cardamage.utils.compiling import region
 
-from .box_losses import overlap_loss
+from .losses.boxes import overlap_loss
 
 __all__ = ["Box2BoxTransform", "Box2BoxTransformLinear", "box_regression_loss"]
 

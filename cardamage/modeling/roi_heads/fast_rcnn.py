@@ -18,15 +18,9 @@ from ..batch import ProposalBatch, RoiRows
 from ..box_regression import Box2BoxTransform, box_regression_loss
 from ..custom import batched, takes_batches
 from ..loss_weights import weights_by_loss
+from ..losses import count_regions, federated_classes, federated_weights, sigmoid_loss, softmax_loss
 from .box_head import flatten_regions
-from .classification import (
-    _log_classification_stats,
-    count_regions,
-    federated_classes,
-    federated_weights,
-    sigmoid_loss,
-    softmax_loss,
-)
+from .classification import _log_classification_stats
 from .detection import (
     Suppression,
     detect_rows,
@@ -195,7 +189,7 @@ class FastRCNNOutputLayers(nn.Module):
     def get_fed_loss_classes(
         self, gt_classes: torch.Tensor, num_fed_loss_classes: int, num_classes: int, weight: torch.Tensor
     ) -> torch.Tensor:
-        """See :func:`~cardamage.modeling.roi_heads.classification.federated_classes`."""
+        """See :func:`~cardamage.modeling.losses.federated_classes`."""
         return federated_classes(gt_classes, num_fed_loss_classes, num_classes, weight)
 
     def box_reg_loss(

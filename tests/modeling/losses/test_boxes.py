@@ -5,7 +5,7 @@ import torch
 from fvcore.nn import giou_loss
 from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss
 
-from cardamage.modeling.box_losses import overlap_loss
+from cardamage.modeling.losses import overlap_loss
 
 REFERENCES = {"giou": giou_loss, "diou": distance_box_iou_loss, "ciou": complete_box_iou_loss}
 

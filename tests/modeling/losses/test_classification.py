@@ -12,11 +12,7 @@ from cardamage.errors import ConfigValueError
 from cardamage.layers import ShapeSpec
 from cardamage.modeling import FastRCNNOutputLayers, build_model
 from cardamage.modeling.box_regression import Box2BoxTransform
-from cardamage.modeling.roi_heads.classification import (
-    federated_classes,
-    sigmoid_loss,
-    softmax_loss,
-)
+from cardamage.modeling.losses import federated_classes, sigmoid_loss, softmax_loss
 from cardamage.modeling.roi_heads.fast_rcnn import _log_classification_stats
 from cardamage.structures import Boxes, Instances
 from cardamage.utils.events import EventStorage
