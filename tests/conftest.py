@@ -5,7 +5,9 @@ from __future__ import annotations
 import email.utils
 import importlib.util
 import logging
+import os
 import runpy
+import secrets
 import subprocess
 import sys
 import threading
@@ -219,6 +221,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder for downloaded files."""
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def fresh_seed(record_property: Callable[[str, object], None]) -> int:
+    """Another number in every run, told where the test fails; ``CARDAMAGE_TEST_SEED`` repeats one."""
+    seed = int(os.environ.get("CARDAMAGE_TEST_SEED") or secrets.randbelow(2**31))
+    record_property("seed", seed)
+    print(f"CARDAMAGE_TEST_SEED={seed}")
+    return seed
 
 
 @pytest.fixture(autouse=True)
