@@ -48,6 +48,31 @@ def roi_box_head() -> dict[str, Any]:
         "USE_SIGMOID_CE": False,
         "FED_LOSS_FREQ_WEIGHT_POWER": 0.5,
         "FED_LOSS_NUM_CLASSES": 50,
+        **_class_loss(),
+    }
+
+
+def _class_loss() -> dict[str, Any]:
+    return {
+        # Ours: "focal" (Lin et al., Focal Loss, ICCV 2017) learns less of regions that are clear already, with
+        # softmax or, where USE_SIGMOID_CE is on, a sigmoid for each class. "quality_focal" (Li et al.,
+        # Generalized Focal Loss, NeurIPS 2020) has a sigmoid for each class, and its score tells how well the
+        # box fits.
+        "CLASS_LOSS": "cross_entropy",
+        # 0 counts clear regions fully. For "quality_focal" it is the paper's beta.
+        "FOCAL_LOSS_GAMMA": 2.0,
+        # The weight of objects in "focal"; background has what is left to 1. Below 0: no such weights.
+        "FOCAL_LOSS_ALPHA": 0.25,
+        # The probability of an object that training starts with, for the losses with sigmoid or focus.
+        "PRIOR_PROB": 0.01,
+        # Ours: the share of the truth that is spread evenly over all classes and background (Szegedy et al.,
+        # Rethinking the Inception Architecture, CVPR 2016); for "cross_entropy".
+        "LABEL_SMOOTHING": 0.0,
+        # Ours: rarer classes count more: "inverse" to how many objects of a class DATASETS.TRAIN has, or to
+        # their "effective" number, which CLASS_WEIGHTS_BETA bounds (Cui et al., Class-Balanced Loss, CVPR 2019).
+        # On average over the objects they count as without it.
+        "CLASS_WEIGHTS": "none",
+        "CLASS_WEIGHTS_BETA": 0.999,
     }
 
 
@@ -73,8 +98,8 @@ def roi_mask_head() -> dict[str, Any]:
         "NORM": "",
         "CLS_AGNOSTIC_MASK": False,
         # Ours: transposed convolutions, from 1 to 4. Of 14 pooled cells 1 makes masks of 28 (He et al., Mask
-        # R-CNN, ICCV 2017), 2 of 56, which hold scratches that are thinner than a cell of 28. POOLER_RESOLUTION
-        # 28 gives 56, too, with finer features.
+        # R-CNN, ICCV 2017), 2 of 56, for scratches that are thinner than a cell of 28. POOLER_RESOLUTION 28
+        # gives 56, too, with finer features.
         "NUM_UPSAMPLE": 1,
     }
 
