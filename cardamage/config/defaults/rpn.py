@@ -37,6 +37,10 @@ def rpn() -> dict[str, Any]:
         # Below the first threshold background, above the second object, between them ignored.
         "IOU_THRESHOLDS": [0.3, 0.7],
         "IOU_LABELS": [0, -1, 1],
+        # Ours: "max_iou" labels anchors by these thresholds; "atss" by one that each object sets itself, from
+        # the ATSS_TOPK places of each level that are nearest to it (Zhang et al., ATSS, CVPR 2020).
+        "ASSIGNER": "max_iou",
+        "ATSS_TOPK": 9,
         "BATCH_SIZE_PER_IMAGE": 256,
         "POSITIVE_FRACTION": 0.5,
         "BBOX_REG_LOSS_TYPE": "smooth_l1",

@@ -17,21 +17,18 @@ from cardamage.utils.compiling import region
 from cardamage.utils.events import get_event_storage
 
 from ..anchor_generator import build_anchor_generator
-from ..batch import ProposalBatch, TargetBatch, size_tensor
+from ..batch import ProposalBatch, TargetBatch
 from ..box_regression import Box2BoxTransform, box_regression_loss
 from ..custom import as_list, batched, takes_batches
 from ..loss_weights import weights_by_loss
-from ..matcher import Matcher, match_boxes
 from ..sampling import sample_batch, subsample_labels
+from .anchor_labels import AnchorMatcher, build_anchor_matcher, match_anchors
 from .build import PROPOSAL_GENERATOR_REGISTRY
 from .proposal_utils import decode_candidates, gather_boxes, select_proposals, top_of_levels
 from .rpn_head import RPN_HEAD_REGISTRY, StandardRPNHead, build_rpn_head
 from .sampled_head import can_predict_sampled, predict_sampled
 
 __all__ = ["RPN", "RPN_HEAD_REGISTRY", "AnchorSample", "StandardRPNHead", "build_rpn_head"]
-
-# Overlaps computed at once: bounds the memory of matching many anchors in a large batch.
-_MAX_PAIRS = 1 << 26
 
 
 @dataclass
@@ -69,7 +66,7 @@ class RPN(nn.Module):
         in_features: Sequence[str],
         head: nn.Module,
         anchor_generator: nn.Module,
-        anchor_matcher: Matcher,
+        anchor_matcher: AnchorMatcher,
         box2box_transform: Box2BoxTransform,
         batch_size_per_image: int,
         positive_fraction: float,
@@ -89,7 +86,7 @@ class RPN(nn.Module):
             in_features: names of the feature maps.
             head: from feature maps to logits and offsets.
             anchor_generator: from feature maps to anchors.
-            anchor_matcher: labels anchors by their overlap with the ground truth.
+            anchor_matcher: labels anchors by their overlap with the ground truth, and by where it is.
             box2box_transform: how offsets tell boxes.
             batch_size_per_image: anchors of an image to learn from.
             positive_fraction: the largest share of foreground among them.
@@ -132,7 +129,7 @@ class RPN(nn.Module):
             "in_features": node.IN_FEATURES,
             "head": build_rpn_head(cfg, shapes),
             "anchor_generator": build_anchor_generator(cfg, shapes),
-            "anchor_matcher": Matcher(node.IOU_THRESHOLDS, node.IOU_LABELS, allow_low_quality_matches=True),
+            "anchor_matcher": build_anchor_matcher(node),
             "box2box_transform": Box2BoxTransform(weights=node.BBOX_REG_WEIGHTS),
             "batch_size_per_image": node.BATCH_SIZE_PER_IMAGE,
             "positive_fraction": node.POSITIVE_FRACTION,
@@ -231,26 +228,17 @@ class RPN(nn.Module):
         return self._losses(anchors, logits, deltas, self._sample_anchors(anchors, truth))
 
     @torch.no_grad()
-    def _match_anchors(self, anchors: torch.Tensor, truth: TargetBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _match_anchors(
+        self, anchors: Sequence[Boxes], truth: TargetBatch
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the (N, P) int64 matches and (N, P) int8 labels of all P anchors."""
-        chunk = max(_MAX_PAIRS // max(truth.boxes.shape[1] * len(anchors), 1), 1)
-        parts = [
-            match_boxes(self.anchor_matcher, boxes, anchors, valid)
-            for boxes, valid in zip(truth.boxes.split(chunk), truth.valid.split(chunk), strict=True)
-        ]
-        matches, labels = (torch.cat(part) for part in zip(*parts, strict=True))
-        if self.anchor_boundary_thresh >= 0:
-            sizes = [x.image_size for x in truth.instances]
-            limits = size_tensor(sizes, labels.device)[:, None] + self.anchor_boundary_thresh
-            low = (anchors[:, :2] >= -self.anchor_boundary_thresh).all(dim=1)
-            high = (anchors[:, 2:] < limits[..., 2:]).all(dim=2)
-            labels = labels.masked_fill(~(low & high), -1)
-        return matches, labels
+        per_place = getattr(self.anchor_generator, "num_anchors", [1] * len(anchors))
+        return match_anchors(self.anchor_matcher, anchors, per_place, truth, self.anchor_boundary_thresh)
 
     @torch.no_grad()
     def _sample_anchors(self, anchors: Sequence[Boxes], truth: TargetBatch) -> AnchorSample:
         """Choose the anchors to learn from: S = min(P, batch_size_per_image) of every image."""
-        matches, labels = self._match_anchors(torch.cat([a.tensor for a in anchors]), truth)
+        matches, labels = self._match_anchors(anchors, truth)
         index, valid = sample_batch(labels, self.batch_size_per_image, self.positive_fraction, 0)
         positive = (labels.gather(1, index) == 1) & valid
         return AnchorSample(index, valid, positive, gather_boxes(truth.boxes, matches.gather(1, index)))
@@ -271,7 +259,7 @@ class RPN(nn.Module):
             per image (P, 4) XYXY boxes, meaningful where the label is 1.
         """
         truth = TargetBatch.of(gt_instances)
-        matches, labels = self._match_anchors(torch.cat([a.tensor for a in anchors]), truth)
+        matches, labels = self._match_anchors(anchors, truth)
         return [self._subsample_labels(x) for x in labels], list(gather_boxes(truth.boxes, matches))
 
     @batched
