@@ -12,6 +12,8 @@ from cardamage.layers import NaiveSyncBatchNorm
 from cardamage.utils.compiling import Compiler
 
 from .backbone.blocks import BasicBlock, BasicStem, BottleneckBlock, DeformBottleneckBlock
+from .backbone.convnext import ConvNeXtBlock, Downsample, PatchStem
+from .backbone.vgg import VGGBlock, VGGStem
 from .meta_arch.preprocessing import ImageModel
 from .proposal_generator.rpn_head import StandardRPNHead
 from .roi_heads.box_head import FastRCNNConvFCHead
@@ -27,6 +29,11 @@ _REGIONS = (
     BasicBlock,
     BottleneckBlock,
     DeformBottleneckBlock,
+    VGGStem,
+    VGGBlock,
+    PatchStem,
+    Downsample,
+    ConvNeXtBlock,
     StandardRPNHead,
     FastRCNNConvFCHead,
     FastRCNNOutputLayers,

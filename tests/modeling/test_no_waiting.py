@@ -62,6 +62,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "atss": {"MODEL.RPN.ASSIGNER": "atss"},
     "predicted_boxes": {"MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": True},
     "bf16": {"MODEL.CHANNELS_LAST": True},
+    "vgg": {"MODEL.BACKBONE.NAME": "build_vgg_fpn_backbone", "MODEL.VGG.DEPTH": 11, "MODEL.VGG.NORM": "BN"},
+    "convnext": {"MODEL.BACKBONE.NAME": "build_convnext_fpn_backbone", "MODEL.CONVNEXT.DROP_PATH": 0.5},
 }
 
 

@@ -18,6 +18,8 @@ def model() -> dict[str, Any]:
         "BACKBONE": {"NAME": "build_resnet_backbone", "FREEZE_AT": 2},
         "FPN": {"IN_FEATURES": [], "OUT_CHANNELS": 256, "NORM": "", "FUSE_TYPE": "sum"},
         "RESNETS": _resnets(),
+        "VGG": _vgg(),
+        "CONVNEXT": _convnext(),
         "ANCHOR_GENERATOR": anchor_generator(),
         "PROPOSAL_GENERATOR": proposal_generator(),
         "RPN": rpn(),
@@ -69,4 +71,30 @@ def _resnets() -> dict[str, Any]:
         "DEFORM_ON_PER_STAGE": [False, False, False, False],
         "DEFORM_MODULATED": False,
         "DEFORM_NUM_GROUPS": 1,
+    }
+
+
+def _vgg() -> dict[str, Any]:
+    """Ours: for ``build_vgg_fpn_backbone`` (Simonyan and Zisserman, 2014)."""
+    return {
+        # 11, 13, 16 or 19.
+        "DEPTH": 16,
+        # Empty is torchvision's vgg16; "BN" its vgg16_bn, "FrozenBN" the same for fine-tuning.
+        "NORM": "",
+        # By stride, 4 to 32, as a ResNet's.
+        "OUT_FEATURES": ["res2", "res3", "res4", "res5"],
+    }
+
+
+def _convnext() -> dict[str, Any]:
+    """Ours: for ``build_convnext_fpn_backbone`` (Liu et al., A ConvNet for the 2020s, CVPR 2022)."""
+    return {
+        # "tiny", "small", "base" or "large".
+        "SIZE": "tiny",
+        "OUT_FEATURES": ["res2", "res3", "res4", "res5"],
+        # The factor that each block's result begins with. With SGD and random weights so small a one keeps
+        # the blocks from learning for thousands of iterations: 1 lets them.
+        "LAYER_SCALE": 1e-6,
+        # The probability that a picture skips the last block in training; less for those before it.
+        "DROP_PATH": 0.1,
     }

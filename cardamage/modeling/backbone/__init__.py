@@ -6,6 +6,7 @@ from cardamage.absent import absent_names
 
 from .backbone import Backbone
 from .build import BACKBONE_REGISTRY, build_backbone
+from .convnext import ConvNeXt, build_convnext_backbone, build_convnext_fpn_backbone
 from .fpn import FPN, LastLevelMaxPool, LastLevelP6P7, build_resnet_fpn_backbone
 from .resnet import (
     BasicBlock,
@@ -17,22 +18,29 @@ from .resnet import (
     build_resnet_backbone,
     make_stage,
 )
+from .vgg import VGG, build_vgg_backbone, build_vgg_fpn_backbone
 
 __all__ = [
     "BACKBONE_REGISTRY",
     "FPN",
+    "VGG",
     "Backbone",
     "BasicBlock",
     "BasicStem",
     "BottleneckBlock",
+    "ConvNeXt",
     "DeformBottleneckBlock",
     "LastLevelMaxPool",
     "LastLevelP6P7",
     "ResNet",
     "ResNetBlockBase",
     "build_backbone",
+    "build_convnext_backbone",
+    "build_convnext_fpn_backbone",
     "build_resnet_backbone",
     "build_resnet_fpn_backbone",
+    "build_vgg_backbone",
+    "build_vgg_fpn_backbone",
     "make_stage",
 ]
 

@@ -20,7 +20,7 @@ from .backbone import Backbone
 from .build import BACKBONE_REGISTRY
 from .resnet import build_resnet_backbone
 
-__all__ = ["FPN", "LastLevelMaxPool", "LastLevelP6P7", "build_resnet_fpn_backbone"]
+__all__ = ["FPN", "LastLevelMaxPool", "LastLevelP6P7", "build_resnet_fpn_backbone", "pyramid_on"]
 
 __getattr__ = absent_names(__name__)
 
@@ -181,6 +181,37 @@ class LastLevelP6P7(nn.Module):
         return [p6, self.p7(F.relu(p6))]
 
 
+def pyramid_on(bottom_up: Backbone, cfg: Any) -> FPN:
+    """Put the pyramid that ``MODEL.FPN`` describes on a network, and ``p6`` for the proposals.
+
+    Args:
+        bottom_up: the network.
+        cfg: the config tree.
+
+    Returns:
+        The backbone.
+
+    Raises:
+        ConfigValueError: maps that the network doesn't give, or whose strides don't double.
+    """
+    node = cfg.MODEL.FPN
+    given = list(bottom_up.output_shape())
+    unknown = [name for name in node.IN_FEATURES if name not in given]
+    if unknown or not node.IN_FEATURES:
+        raise ConfigValueError(
+            f"MODEL.FPN.IN_FEATURES is {list(node.IN_FEATURES)}, but must name one or more of {given}, which "
+            "the trunk gives"
+        )
+    return FPN(
+        bottom_up=bottom_up,
+        in_features=node.IN_FEATURES,
+        out_channels=node.OUT_CHANNELS,
+        norm=node.NORM,
+        top_block=LastLevelMaxPool(),
+        fuse_type=node.FUSE_TYPE,
+    )
+
+
 @BACKBONE_REGISTRY.register()
 def build_resnet_fpn_backbone(cfg: Any, input_shape: ShapeSpec) -> FPN:
     """Build a ResNet with a pyramid of ``MODEL.FPN``, and ``p6`` for the proposals.
@@ -192,11 +223,4 @@ def build_resnet_fpn_backbone(cfg: Any, input_shape: ShapeSpec) -> FPN:
     Returns:
         The backbone.
     """
-    return FPN(
-        bottom_up=build_resnet_backbone(cfg, input_shape),
-        in_features=cfg.MODEL.FPN.IN_FEATURES,
-        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
-        norm=cfg.MODEL.FPN.NORM,
-        top_block=LastLevelMaxPool(),
-        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
-    )
+    return pyramid_on(build_resnet_backbone(cfg, input_shape), cfg)

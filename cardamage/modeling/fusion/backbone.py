@@ -7,15 +7,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from cardamage.layers.fused_conv import FusedConv2d
+from cardamage.layers.fused_conv import FusedConv2d, FusedLinear
 from cardamage.utils.compiling import region
 
 from ..backbone.blocks import BasicBlock, BasicStem, BottleneckBlock, DeformBottleneckBlock
+from ..backbone.convnext import ConvNeXtBlock
 from ..backbone.fpn import FPN
 from .leaves import Kernels, fused_conv, wide_conv
 
-__all__ = ["float_block", "fused_block", "fused_merge", "fused_stem"]
+__all__ = ["float_block", "fused_block", "fused_convnext_block", "fused_merge", "fused_stem"]
 
 Forward = Callable[..., Any]
 
@@ -101,6 +103,34 @@ def float_block(block: DeformBottleneckBlock) -> Forward:
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         return type(block).forward(block, x.float())
+
+    return forward
+
+
+def fused_convnext_block(block: ConvNeXtBlock, kernels: Kernels) -> Forward | None:
+    """A ConvNeXt block with the layer scale inside its last weights.
+
+    The sum of all blocks stays in float32, as what each of them adds is small.
+    """
+    conv = fused_conv(block.conv, kernels)
+    norm, first, last = block.norm, block.fc1, block.fc2
+    if conv is None or type(norm) is not nn.LayerNorm or {type(first), type(last)} != {nn.Linear}:
+        return None
+    exact = torch.promote_types(kernels.dtype, torch.float32)
+    scale = block.layer_scale.detach().double().flatten()
+    widen = FusedLinear(first.weight, first.bias, False, kernels.dtype, kernels.native)
+    narrow = FusedLinear(
+        last.weight.double() * scale[:, None],
+        last.bias.double() * scale,
+        False,
+        kernels.dtype,
+        kernels.native,
+    )
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        y = conv(x).permute(0, 2, 3, 1).to(exact)
+        y = F.layer_norm(y, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+        return x.to(exact) + narrow(F.gelu(widen(y))).permute(0, 3, 1, 2)
 
     return forward
 

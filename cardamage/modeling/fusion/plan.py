@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..backbone.blocks import BasicBlock, BasicStem, BottleneckBlock, DeformBottleneckBlock
+from ..backbone.convnext import ConvNeXtBlock
 from ..backbone.fpn import FPN
 from ..poolers import ROIPooler
 from ..proposal_generator.rpn import RPN
@@ -61,6 +62,7 @@ class _Plan:
         self.overrides = Overrides(Overflow() if kernels.dtype == torch.float16 else None)
         self._rules: dict[type, Callable[[Any], bool]] = {
             BasicStem: self._stem,
+            ConvNeXtBlock: self._convnext_block,
             FPN: self._fpn,
             RPN: self._rpn,
             StandardRPNHead: self._rpn_head,
@@ -101,6 +103,9 @@ class _Plan:
         if not done and type(block) is DeformBottleneckBlock:
             return self._put(block, backbone.float_block(block))
         return done
+
+    def _convnext_block(self, block: ConvNeXtBlock) -> bool:
+        return self._put(block, backbone.fused_convnext_block(block, self.kernels))
 
     def _sequence(self, sequence: nn.Sequential) -> bool:
         blocks = list(sequence)
