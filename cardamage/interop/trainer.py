@@ -86,10 +86,12 @@ class BackendTrainer(DefaultTrainer):
         model = super().build_model(cfg)
         own = cls.plan.cfg
         suppression = Suppression.from_config(own)
-        if suppression.kind != "hard" and not use_suppression(model, suppression):
+        own_way = suppression.kind != "hard" or suppression.class_agnostic
+        if own_way and not use_suppression(model, suppression):
             raise ConfigError(
-                f"MODEL.ROI_HEADS.NMS_TYPE is {suppression.kind!r}, but Detectron2's "
-                f"{cfg.MODEL.META_ARCHITECTURE} has no box predictor that it could apply to: set it to hard."
+                f"MODEL.ROI_HEADS.NMS_TYPE is {suppression.kind!r} and NMS_CLASS_AGNOSTIC is "
+                f"{suppression.class_agnostic}, but Detectron2's {cfg.MODEL.META_ARCHITECTURE} has no box "
+                "predictor that they could apply to: set them to hard and False."
             )
         return model.to(memory_format=torch.channels_last) if uses_channels_last(own) else model
 

@@ -7,14 +7,13 @@ from cardamage.absent import absent_names
 from .batch_norm import FrozenBatchNorm2d, LayerNorm, NaiveSyncBatchNorm, get_norm
 from .blocks import CNNBlockBase, DepthwiseSeparableConv2d
 from .deform_conv import DeformConv, ModulatedDeformConv
-from .greedy_nms import greedy_keep
 from .losses import ciou_loss, diou_loss
 from .mask_ops import encode_pasted_masks, paste_masks_in_image
 from .nms import batched_nms, nms, nms_keep_mask
 from .rasterize import PackedPolygons, pack_polygons, rasterize_polygons, rasterize_polygons_in_boxes
 from .roi_align import ROIAlign, roi_align
 from .shape_spec import ShapeSpec
-from .soft_nms import batched_soft_nms, soft_nms_scores
+from .suppression import batched_soft_nms, greedy_keep, soft_nms_scores
 from .wrappers import (
     BatchNorm2d,
     Conv2d,

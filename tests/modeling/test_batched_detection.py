@@ -13,9 +13,11 @@ from cardamage.modeling import GeneralizedRCNN, build_model
 from cardamage.modeling.batch import ProposalBatch, force_fixed_shapes
 from cardamage.modeling.detections import DetectionBatch
 from cardamage.modeling.postprocessing import detector_postprocess, postprocess_batch, scale_detections
-from cardamage.modeling.roi_heads import StandardROIHeads
+from cardamage.modeling.roi_heads import StandardROIHeads, batched_detection
+from cardamage.modeling.roi_heads import suppression as suppression_module
 from cardamage.modeling.roi_heads.batched_detection import detect_batch
-from cardamage.modeling.roi_heads.detection import Suppression, detect
+from cardamage.modeling.roi_heads.detection import detect
+from cardamage.modeling.roi_heads.suppression import KINDS, Suppression
 from cardamage.structures import Boxes, Instances
 
 Make = Callable[..., Any]
@@ -38,17 +40,27 @@ def _scored(
     return boxes, scores, valid
 
 
-@pytest.mark.parametrize("kind", ["hard", "soft_linear", "soft_gaussian"])
-@pytest.mark.parametrize("agnostic", [False, True])
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize(("agnostic", "across"), [(False, False), (True, False), (False, True), (True, True)])
 @pytest.mark.parametrize(("rows", "classes", "top"), [(1, 1, 5), (40, 3, 20), (25, 7, 1000), (30, 2, 0)])
 @pytest.mark.parametrize("seed", range(4))
 def test_batch_equals_one_by_one(
-    kind: str, agnostic: bool, rows: int, classes: int, top: int, seed: int
+    kind: str,
+    agnostic: bool,
+    across: bool,
+    rows: int,
+    classes: int,
+    top: int,
+    seed: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    most = 60 if across else 10**6
+    monkeypatch.setattr(suppression_module, "MOST_AGNOSTIC", most)
+    monkeypatch.setattr(batched_detection, "MOST_AGNOSTIC", most)
     boxes, scores, valid = _scored(rows, classes, agnostic, seed)
-    suppression = Suppression(0.4, kind, 0.5, 0.05)
+    suppression = Suppression(0.4, kind, 0.5, 0.05, class_agnostic=across)
     found = detect_batch(boxes, scores, valid, SIZES, 0.1, suppression, top)
-    assert found.valid.shape[1] == min(top, rows * classes)
+    assert found.valid.shape[1] == min(top, rows * classes, most)
     image = torch.arange(len(SIZES))[:, None].expand_as(valid)[valid]
     flat = boxes[valid].flatten(1), scores[valid], image
     expected, sources = detect(*flat, SIZES, 0.1, suppression, top)

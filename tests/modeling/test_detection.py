@@ -66,6 +66,26 @@ def test_detections_against_a_greedy_reference(seed: int, counts: tuple[int, ...
         np.testing.assert_allclose(result.scores, [s for s, _, _ in expected], rtol=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_boxes_of_other_classes_suppress_where_classes_do_not_count(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, 40, (60, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(5, 30, corner.shape)], axis=1).astype(np.float32)
+    scores, classes = rng.uniform(0, 1, 60).astype(np.float32), rng.integers(0, 3, 60)
+    images = [range(25), range(25, 25), range(25, 60)]
+    given = torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(classes)
+    for across in (False, True):
+        found = Suppression(0.3, class_agnostic=across).on_images(*given, [len(image) for image in images])
+        for image, (kept, final) in zip(images, found, strict=True):
+            expected: list[int] = []
+            for place in sorted(image, key=lambda place: -scores[place]):
+                others = [o for o in expected if across or classes[o] == classes[place]]
+                if all(_iou(boxes[place], boxes[other]) <= 0.3 for other in others):
+                    expected.append(place)
+            assert [place + image.start for place in kept.tolist()] == expected
+            assert final.tolist() == scores[expected].tolist()
+
+
 def test_rows_that_are_not_finite_are_dropped() -> None:
     boxes = torch.tensor([[0.0, 0.0, 5.0, 5.0], [0.0, float("nan"), 9.0, 9.0], [20.0, 20.0, 30.0, 30.0]])
     scores = torch.tensor([[0.9, 0.1], [0.8, 0.2], [float("inf"), 0.0]])

@@ -21,8 +21,11 @@ def roi_heads() -> dict[str, Any]:
         "NMS_THRESH_TEST": 0.5,
         "PROPOSAL_APPEND_GT": True,
         # Ours: "soft_linear" and "soft_gaussian" lower overlapping scores instead of dropping the box
-        # (Bodla et al., Soft-NMS, ICCV 2017); what falls below SOFT_NMS_SCORE_THRESH is dropped.
+        # (Bodla et al., Soft-NMS, ICCV 2017); what falls below SOFT_NMS_SCORE_THRESH is dropped. "diou" takes
+        # the distance of the centres off the overlap (Zheng et al., DIoU-NMS, AAAI 2020).
         "NMS_TYPE": "hard",
+        # Ours: whether a box of another class suppresses, too: one object, one class.
+        "NMS_CLASS_AGNOSTIC": False,
         "SOFT_NMS_SIGMA": 0.5,
         "SOFT_NMS_SCORE_THRESH": 0.001,
     }

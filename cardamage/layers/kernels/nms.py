@@ -27,7 +27,7 @@ def _or(a, b):
 
 
 @triton.jit(do_not_specialize=["size", "words"])
-def _overlap_bits(boxes, lengths, bits, size, words, threshold, COLUMNS: tl.constexpr):
+def _overlap_bits(boxes, lengths, bits, size, words, threshold, CENTRES: tl.constexpr, COLUMNS: tl.constexpr):
     """Set bit b of word w in row i of a group where box 32 w + b comes after box i and overlaps it."""
     group = tl.program_id(0).to(tl.int64)
     length = tl.load(lengths + group)
@@ -52,6 +52,13 @@ def _overlap_bits(boxes, lengths, bits, size, words, threshold, COLUMNS: tl.cons
         a_area = (ax1 - ax0) * (ay1 - ay0)
         b_area = (bx1 - bx0) * (by1 - by0)
         iou = tl.math.div_rn(common, a_area[:, None] + b_area[None, :] - common)
+        if CENTRES:
+            across = tl.maximum(ax1[:, None], bx1[None, :]) - tl.minimum(ax0[:, None], bx0[None, :])
+            down = tl.maximum(ay1[:, None], by1[None, :]) - tl.minimum(ay0[:, None], by0[None, :])
+            diagonal = across * across + down * down
+            right = (ax0 + ax1)[:, None] - (bx0 + bx1)[None, :]
+            below = (ay0 + ay1)[:, None] - (by0 + by1)[None, :]
+            iou -= tl.math.div_rn((right * right + below * below) * 0.25, diagonal)
         over = (iou > threshold) & (column[None, :] > row[:, None])
         lanes = tl.reshape(over.to(tl.int32), (32, COLUMNS // 32, 32))
         packed = tl.sum(lanes << tl.arange(0, 32)[None, None, :], axis=2)
@@ -84,13 +91,16 @@ def _walk(bits, alive, lengths, keep, size, words, WORDS: tl.constexpr):
         gone = gone | tl.reduce(rows, 0, _or)
 
 
-def launch_greedy_keep(boxes: torch.Tensor, alive: torch.Tensor, threshold: float) -> torch.Tensor:
-    """Run :func:`cardamage.layers.greedy_nms.greedy_keep` on a GPU; the host does not wait.
+def launch_greedy_keep(
+    boxes: torch.Tensor, alive: torch.Tensor, threshold: float, centres: bool = False
+) -> torch.Tensor:
+    """Run :func:`cardamage.layers.suppression.greedy_keep` on a GPU; the host does not wait.
 
     Args:
         boxes: (G, K, 4) float32, contiguous; K at most 16384.
         alive: (G, K) bool, contiguous.
         threshold: a value of float32.
+        centres: compare the overlap less the distance of the centres.
 
     Returns:
         bool (G, K).
@@ -110,7 +120,8 @@ def launch_greedy_keep(boxes: torch.Tensor, alive: torch.Tensor, threshold: floa
             part = slice(start, start + step)
             count = len(alive[part])
             grid = (count, words, math.ceil(size / _COLUMNS))
-            _overlap_bits[grid](boxes[part], lengths[part], bits, size, words, threshold, _COLUMNS, **exact)
+            given = (boxes[part], lengths[part], bits, size, words, threshold)
+            _overlap_bits[grid](*given, centres, _COLUMNS, **exact)
             _walk[(count,)](
                 bits,
                 alive[part].view(torch.int8),

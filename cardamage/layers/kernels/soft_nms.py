@@ -68,7 +68,7 @@ def launch_soft_nms(
     iou_threshold: float,
     score_threshold: float,
 ) -> torch.Tensor:
-    """Run :func:`cardamage.layers.soft_nms.soft_nms_scores` on a GPU; the host does not wait.
+    """Run :func:`cardamage.layers.suppression.soft_nms_scores` on a GPU; the host does not wait.
 
     Args:
         boxes: (G, K, 4) float32; K at most 8192.

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from cardamage.errors import ConfigValueError
-from cardamage.layers import batched_nms, batched_soft_nms, greedy_keep, soft_nms_scores
 from cardamage.structures import Boxes, Instances
 
 from ..batch import ProposalBatch, RoiRows, size_tensor
 from ..custom import as_list, call, regions_stay_apart, takes_batches
 from ..detections import DetectionBatch
 from .batched_detection import detect_batch
+from .suppression import Suppression
 
 __all__ = [
     "Suppression",
@@ -30,85 +29,6 @@ __all__ = [
     "predicted_boxes",
     "predicted_probs",
 ]
-
-
-@dataclass(frozen=True)
-class Suppression:
-    """How overlapping detections of a class are thinned out.
-
-    Attributes:
-        nms_thresh: the overlap from which on the lower-scored box goes, or (linear) fades.
-        kind: ``hard``, ``soft_linear`` or ``soft_gaussian`` (https://arxiv.org/abs/1704.04503).
-        sigma: the gaussian's width.
-        soft_score_thresh: a faded score below this drops the box.
-    """
-
-    nms_thresh: float = 0.5
-    kind: str = "hard"
-    sigma: float = 0.5
-    soft_score_thresh: float = 0.001
-
-    @classmethod
-    def from_config(cls, cfg: Any) -> Suppression:
-        """Read ``MODEL.ROI_HEADS``."""
-        node = cfg.MODEL.ROI_HEADS
-        return cls(node.NMS_THRESH_TEST, node.NMS_TYPE, node.SOFT_NMS_SIGMA, node.SOFT_NMS_SCORE_THRESH)
-
-    def __call__(
-        self, boxes: torch.Tensor, scores: torch.Tensor, classes: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Thin out one image's boxes within their classes.
-
-        Args:
-            boxes: (M, 4) XYXY.
-            scores: (M,).
-            classes: (M,) int64.
-
-        Returns:
-            int64 positions of the boxes that stay, by falling score, and these scores.
-
-        Raises:
-            ConfigValueError: an unknown kind.
-        """
-        if self.kind == "hard":
-            kept = batched_nms(boxes, scores, classes, self.nms_thresh)
-            return kept, scores[kept]
-        return batched_soft_nms(boxes, scores, classes, **self._soft_options())
-
-    def on_groups(
-        self, boxes: torch.Tensor, scores: torch.Tensor, alive: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Thin out the boxes of many groups by themselves.
-
-        Args:
-            boxes: (..., M, 4) XYXY, the best of a group first.
-            scores: (..., M) float32.
-            alive: (..., M) bool; other boxes count for nothing.
-
-        Returns:
-            The (..., M) scores after it, and (..., M) bool: which boxes stay.
-
-        Raises:
-            ConfigValueError: an unknown kind.
-        """
-        if self.kind == "hard":
-            return scores, greedy_keep(boxes, alive, self.nms_thresh)
-        options = self._soft_options()
-        flat = boxes.flatten(0, -3), scores.flatten(0, -2), alive.flatten(0, -2)
-        faded = soft_nms_scores(*flat, **options).view_as(scores)
-        return faded, (faded > 0) & (faded >= self.soft_score_thresh)
-
-    def _soft_options(self) -> dict[str, Any]:
-        if self.kind not in ("soft_linear", "soft_gaussian"):
-            raise ConfigValueError(
-                f'MODEL.ROI_HEADS.NMS_TYPE is "{self.kind}", but must be hard, soft_linear or soft_gaussian'
-            )
-        return {
-            "method": self.kind.removeprefix("soft_"),
-            "sigma": self.sigma,
-            "iou_threshold": self.nms_thresh,
-            "score_threshold": self.soft_score_thresh,
-        }
 
 
 def detect(
@@ -146,9 +66,9 @@ def detect(
     first = rows_per_image.cumsum(0) - rows_per_image
     scored = scores[row, cls]
     results, sources = [], []
-    parts = zip(*(t.split(counts) for t in (chosen, scored, cls, row)), strict=True)
-    for i, (box, score, label, source) in enumerate(parts):
-        kept, final = suppression(box, score, label)
+    thinned = suppression.on_images(chosen, scored, cls, counts)
+    parts = zip(thinned, *(t.split(counts) for t in (chosen, cls, row)), strict=True)
+    for i, ((kept, final), box, label, source) in enumerate(parts):
         if topk_per_image >= 0:
             kept, final = kept[:topk_per_image], final[:topk_per_image]
         results.append(

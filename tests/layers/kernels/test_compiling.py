@@ -30,10 +30,10 @@ def _find_changes() -> None:
     find_changes(MASKS, BOXES[0, :3], [(37, 45)] * 3, 0.5)
 
 
-def _suppress() -> None:
+def _suppress(centres: bool) -> None:
     from cardamage.layers.kernels.nms import launch_greedy_keep
 
-    launch_greedy_keep(BOXES, BOXES[..., 0] > 0.5, 0.5)
+    launch_greedy_keep(BOXES, BOXES[..., 0] > 0.5, 0.5, centres)
 
 
 def _fade() -> None:
@@ -55,7 +55,8 @@ def _pool(dtype: torch.dtype) -> None:
 CALLS: dict[str, Callable[[], None]] = {
     "paste": _paste,
     "find_changes": _find_changes,
-    "suppress": _suppress,
+    "suppress": lambda: _suppress(False),
+    "suppress_centres": lambda: _suppress(True),
     "fade": _fade,
     "pool_half": lambda: _pool(torch.float16),
     "pool_bfloat": lambda: _pool(torch.bfloat16),

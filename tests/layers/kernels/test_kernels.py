@@ -50,8 +50,9 @@ def _compare_greedy(device: str, scale: int) -> None:
     kernels._MAX_BYTES = scale * 2**10
     for seed, (groups, size) in enumerate([(2, 33 * scale), (1, 140 * scale)]):
         boxes, alive = _boxes(groups, size, seed)
-        keep = kernels.launch_greedy_keep(boxes.to(device), alive.to(device), 0.5)
-        assert torch.equal(keep.cpu(), greedy_keep(boxes, alive, 0.5))
+        for centres in (False, True):
+            keep = kernels.launch_greedy_keep(boxes.to(device), alive.to(device), 0.5, centres)
+            assert torch.equal(keep.cpu(), greedy_keep(boxes, alive, 0.5, centres))
 
 
 def _compare_soft(device: str, scale: int) -> None:

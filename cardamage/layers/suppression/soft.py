@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .kernels import support
+from ..kernels import support
 
 __all__ = ["batched_soft_nms", "soft_nms_scores"]
 
@@ -103,7 +103,7 @@ def _(boxes: torch.Tensor, scores: torch.Tensor, *rest: Any) -> torch.Tensor:
 def _launch(
     boxes: torch.Tensor, scores: torch.Tensor, valid: torch.Tensor, method: str, *limits: float
 ) -> torch.Tensor:
-    from .kernels.soft_nms import launch_soft_nms
+    from ..kernels.soft_nms import launch_soft_nms
 
     return launch_soft_nms(boxes, scores, valid, method == "gaussian", *limits)
 

@@ -9,7 +9,7 @@ import torch
 from torchvision.ops import nms
 
 from cardamage.layers import greedy_keep
-from cardamage.layers.greedy_nms import fixed_point_keep, one_by_one_keep
+from cardamage.layers.suppression.greedy import fixed_point_keep, one_by_one_keep
 
 Keep = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
 SHAPES = [(1, 1), (3, 31), (2, 33), (4, 64), (2, 150), (1, 260)]

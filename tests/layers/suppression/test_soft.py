@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from cardamage.layers import batched_soft_nms, soft_nms
-from cardamage.layers.soft_nms import soft_nms_scores
+from cardamage.layers import batched_soft_nms
+from cardamage.layers.suppression import soft, soft_nms_scores
 
 
 def _iou(a: list[float], b: list[float]) -> float:
@@ -82,7 +82,7 @@ def test_groups_and_rows_are_independent(method: str, monkeypatch: pytest.Monkey
     torch.testing.assert_close(kept, expected[keep], rtol=1e-9, atol=1e-12)
     assert sorted(keep.tolist()) == (expected > 0).nonzero().squeeze(1).tolist()
     assert (kept[1:] <= kept[:-1]).all()
-    monkeypatch.setattr(soft_nms, "_MAX_PAIRS", 1)
+    monkeypatch.setattr(soft, "_MAX_PAIRS", 1)
     stacked = (boxes.view(2, 120, 4), scores.view(2, 120), torch.ones(2, 120, dtype=torch.bool))
     got = soft_nms_scores(*stacked, method, 0.5, 0.3, 0.05, groups=groups.view(2, 120))
     for row in range(2):

@@ -1,0 +1,22 @@
+"""The NMS family: what to do with boxes that overlap better ones.
+
+Every operator takes padded groups, that is, the boxes of many images and classes at once.
+"""
+
+from __future__ import annotations
+
+from .greedy import greedy_keep
+from .grouping import Groups, arrange
+from .hard import batched_nms, nms, nms_keep_mask
+from .soft import batched_soft_nms, soft_nms_scores
+
+__all__ = [
+    "Groups",
+    "arrange",
+    "batched_nms",
+    "batched_soft_nms",
+    "greedy_keep",
+    "nms",
+    "nms_keep_mask",
+    "soft_nms_scores",
+]
