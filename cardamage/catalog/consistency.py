@@ -14,6 +14,7 @@ __all__ = [
     "check_metadata_consistency",
     "create_class_hflip_indices",
     "create_keypoint_hflip_indices",
+    "get_class_instance_counts",
     "get_fed_loss_cls_weights",
 ]
 
@@ -100,6 +101,34 @@ def get_fed_loss_cls_weights(
     names = _checked(dataset_names, "class_image_count")
     counts = sorted(MetadataCatalog.get(names[0]).class_image_count, key=lambda entry: entry["id"])
     return torch.tensor([entry["image_count"] for entry in counts]).float() ** freq_weight_power
+
+
+def get_class_instance_counts(dataset_names: Sequence[str]) -> list[int] | None:
+    """Return how many objects of each class datasets have together, as far as that is known already.
+
+    Args:
+        dataset_names: datasets whose metadata has "class_instance_count", a number for each class; it is
+            there once :func:`cardamage.data.prepare_datasets` has read them for a training that asks for it.
+
+    Returns:
+        The counts by class id; None where a dataset's are not known, or there is no dataset.
+
+    Raises:
+        DataError: If two datasets have different numbers of classes.
+    """
+    found = [
+        MetadataCatalog[name].get("class_instance_count") if name in MetadataCatalog else None
+        for name in dataset_names
+    ]
+    known = [counts for counts in found if counts is not None]
+    if not known or len(known) < len(found):
+        return None
+    if len({len(counts) for counts in known}) > 1:
+        raise DataError(
+            f"The datasets {', '.join(dataset_names)} have different numbers of classes; "
+            "they can only be used together when these are the same."
+        )
+    return [sum(numbers) for numbers in zip(*known, strict=True)]
 
 
 def _checked(dataset_names: str | Sequence[str], *keys: str) -> list[str]:

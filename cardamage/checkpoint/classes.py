@@ -15,7 +15,9 @@ logger = logging.getLogger(__name__)
 
 # Caffe2's blob has no more of a name than that.
 _CLASS_SCORES = re.compile(r"roi_heads\.box_predictor(\.\d+)?\.cls_score\.weight$|^cls_score_w$")
-_PREDICTORS = re.compile(r"roi_heads\.(box_predictor(\.\d+)?\.(cls_score|bbox_pred)|mask_head\.predictor)\.")
+_PREDICTORS = re.compile(
+    r"roi_heads\.(box_predictor(\.\d+)?\.(cls_score|bbox_pred|class_loss)|mask_head\.predictor)\."
+)
 
 
 def num_classes_of(state_dict: Mapping[str, Any]) -> int | None:

@@ -26,7 +26,7 @@ __all__ = ["DetectionCheckpointer"]
 
 # Detectron2's files may hold these; the model makes them itself.
 _OPTIONAL = ("pixel_mean", "pixel_std")
-_DERIVED = ("anchor_generator.cell_anchors", "num_batches_tracked")
+_DERIVED = ("anchor_generator.cell_anchors", "class_loss.class_weights", "num_batches_tracked")
 
 _QUERY = re.compile(rf"[?&]{HEURISTICS}=(True|False)$")
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import ConfigValueError
 from ..utils.suggest import did_you_mean
 from .coerce import coerce
+from .loss_checks import CLASS_LOSSES, CLASS_WEIGHTS, check_class_loss
 from .node import CfgNode
 
 __all__ = ["validate_cfg"]
@@ -43,6 +44,8 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "MODEL.RESNETS.DEPTH": (18, 34, 50, 101, 152),
     "MODEL.RESNETS.NORM": _NORMS,
     "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": _BOX_LOSSES,
+    "MODEL.ROI_BOX_HEAD.CLASS_LOSS": CLASS_LOSSES,
+    "MODEL.ROI_BOX_HEAD.CLASS_WEIGHTS": CLASS_WEIGHTS,
     "MODEL.ROI_BOX_HEAD.NORM": _NORMS,
     "MODEL.ROI_BOX_HEAD.POOLER_TYPE": _POOLERS,
     "MODEL.ROI_HEADS.NMS_CLASS_AGNOSTIC": _ON_OFF,
@@ -75,6 +78,8 @@ _RANGES: dict[str, tuple[float, float | None]] = {
     "MODEL.BACKBONE.FREEZE_AT": (0, None),
     "MODEL.CONVNEXT.DROP_PATH": (0, 1),
     "MODEL.CONVNEXT.LAYER_SCALE": (0, None),
+    "MODEL.ROI_BOX_HEAD.FOCAL_LOSS_ALPHA": (-1, 1),
+    "MODEL.ROI_BOX_HEAD.FOCAL_LOSS_GAMMA": (0, None),
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": (1, None),
     "MODEL.ROI_HEADS.NMS_THRESH_TEST": (0, 1),
     "MODEL.ROI_HEADS.NUM_CLASSES": (1, None),
@@ -117,6 +122,7 @@ def validate_cfg(cfg: CfgNode) -> None:
         raise ConfigValueError(
             f"MODEL.ROI_HEADS.SOFT_NMS_SIGMA is {cfg.MODEL.ROI_HEADS.SOFT_NMS_SIGMA}; it must be above 0."
         )
+    check_class_loss(cfg)
     _check_device(cfg)
     _check_sizes(cfg)
     _check_pixels(cfg)

@@ -57,10 +57,10 @@ def roi_box_head() -> dict[str, Any]:
 
 def _class_loss() -> dict[str, Any]:
     return {
-        # Ours: "focal" (Lin et al., Focal Loss, ICCV 2017) learns less of regions that are clear already, with
-        # softmax or, where USE_SIGMOID_CE is on, a sigmoid for each class. "quality_focal" (Li et al.,
-        # Generalized Focal Loss, NeurIPS 2020) has a sigmoid for each class, and its score tells how well the
-        # box fits.
+        # Ours: "focal" (Lin et al., Focal Loss, ICCV 2017) learns less of regions that are clear already,
+        # with softmax or, where USE_SIGMOID_CE is on, a sigmoid for each class. "quality_focal" (Li et al.,
+        # Generalized Focal Loss, NeurIPS 2020) has a sigmoid for each class, and its score tells how well
+        # the box fits.
         "CLASS_LOSS": "cross_entropy",
         # 0 counts clear regions fully. For "quality_focal" it is the paper's beta.
         "FOCAL_LOSS_GAMMA": 2.0,
@@ -72,8 +72,8 @@ def _class_loss() -> dict[str, Any]:
         # Rethinking the Inception Architecture, CVPR 2016); for "cross_entropy".
         "LABEL_SMOOTHING": 0.0,
         # Ours: rarer classes count more: "inverse" to how many objects of a class DATASETS.TRAIN has, or to
-        # their "effective" number, which CLASS_WEIGHTS_BETA bounds (Cui et al., Class-Balanced Loss, CVPR 2019).
-        # On average over the objects they count as without it.
+        # their "effective" number, which CLASS_WEIGHTS_BETA bounds (Cui et al., Class-Balanced Loss, CVPR
+        # 2019). On average over the objects they count as without it.
         "CLASS_WEIGHTS": "none",
         "CLASS_WEIGHTS_BETA": 0.999,
     }

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ...catalog import DatasetCatalog, Metadata, MetadataCatalog
 from ...config import CfgNode
 from ...errors import ConfigError, DataError
@@ -50,7 +52,9 @@ def prepare_datasets(cfg: CfgNode, thing_classes: Sequence[str] | None = None) -
     sets = {name: _load(name) for name in names}
     named = [found for found in sets.values() if found.classes is not None]
     if len(named) < len(sets):
-        return _without_names(cfg, [name for name in names if sets[name].classes is None])
+        classes = _without_names(cfg, [name for name in names if sets[name].classes is None])
+        _count_objects(cfg, [sets[name] for name in dict.fromkeys(train)], cfg.MODEL.ROI_HEADS.NUM_CLASSES)
+        return classes
     if thing_classes is not None:
         reference = _Set(_WEIGHTS, [], Metadata(thing_classes=list(thing_classes)))
     else:
@@ -61,6 +65,7 @@ def prepare_datasets(cfg: CfgNode, thing_classes: Sequence[str] | None = None) -
     if cfg.MODEL.MASK_ON:
         for name in dict.fromkeys(train):
             _leave_out_boxes(sets[name])
+    _count_objects(cfg, [sets[name] for name in dict.fromkeys(train)], len(reference.classes or ()))
     if cfg.INPUT.CHECK_IMAGES:
         check_new_images([record for found in sets.values() for record in found.dicts])
     return list(reference.classes or ())
@@ -205,6 +210,17 @@ def _leave_out_boxes(found: _Set) -> None:
         return dicts
 
     _wrap(found, outlined)
+
+
+def _count_objects(cfg: CfgNode, sets: Sequence[_Set], num_classes: int) -> None:
+    """Note in the metadata how many objects of each class there are, where the losses are to know."""
+    if cfg.MODEL.ROI_BOX_HEAD.CLASS_WEIGHTS == "none":
+        return
+    for found in sets:
+        annotations = (a for record in found.dicts for a in record.get("annotations", ()))
+        ids = [a["category_id"] for a in annotations if not a.get("iscrowd", 0)]
+        counts = np.bincount(np.asarray(ids, dtype=np.int64), minlength=num_classes).tolist()
+        found.metadata.replace(class_instance_count=counts if found.dicts else None)
 
 
 def _wrap(found: _Set, change: Callable[[list[Record]], list[Record]]) -> None:

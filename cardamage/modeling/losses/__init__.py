@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from .boxes import overlap_loss
+from .boxes import box_quality, overlap_loss
+from .build import build_class_loss
+from .class_loss import ClassLoss
 from .classification import count_regions, sigmoid_loss, softmax_loss
 from .federated import federated_classes, federated_weights
 
 __all__ = [
+    "ClassLoss",
+    "box_quality",
+    "build_class_loss",
     "count_regions",
     "federated_classes",
     "federated_weights",

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-__all__ = ["overlap_loss"]
+__all__ = ["box_quality", "overlap_loss"]
 
 _EPS = 1e-7
 
@@ -17,7 +17,7 @@ def overlap_loss(boxes: torch.Tensor, targets: torch.Tensor, kind: str) -> torch
     Args:
         boxes: (..., 4) XYXY, predicted.
         targets: (..., 4) XYXY.
-        kind: ``giou`` (https://arxiv.org/abs/1902.09630), ``diou`` or ``ciou``
+        kind: ``iou`` (1 - IoU), ``giou`` (https://arxiv.org/abs/1902.09630), ``diou`` or ``ciou``
             (https://arxiv.org/abs/1911.08287).
 
     Returns:
@@ -32,6 +32,8 @@ def overlap_loss(boxes: torch.Tensor, targets: torch.Tensor, kind: str) -> torch
     size, target_size = boxes[..., 2:] - boxes[..., :2], targets[..., 2:] - targets[..., :2]
     union = _area(size) + _area(target_size) - inter
     iou = inter / (union + _EPS)
+    if kind == "iou":
+        return 1 - iou
     outer = torch.maximum(boxes[..., 2:], targets[..., 2:]) - torch.minimum(boxes[..., :2], targets[..., :2])
     if kind == "giou":
         area = _area(outer)
@@ -39,6 +41,19 @@ def overlap_loss(boxes: torch.Tensor, targets: torch.Tensor, kind: str) -> torch
     apart = (boxes[..., :2] + boxes[..., 2:] - targets[..., :2] - targets[..., 2:]) / 2
     loss = 1 - iou + apart.square().sum(dim=-1) / (outer.square().sum(dim=-1) + _EPS)
     return loss if kind == "diou" else loss + _shape_penalty(size, target_size, iou)
+
+
+@torch.no_grad()
+def box_quality(boxes: torch.Tensor, targets: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
+    """Return how well boxes are told, without a gradient: the (...) IoU of pairs.
+
+    Args:
+        boxes: (..., 4) XYXY, predicted.
+        targets: (..., 4) XYXY.
+        foreground: (...) bool; elsewhere the boxes may hold anything, and the result is 0.
+    """
+    iou = 1 - overlap_loss(boxes, targets, "iou")
+    return torch.where(foreground, iou, torch.zeros_like(iou)).clamp(0, 1)
 
 
 def _area(size: torch.Tensor) -> torch.Tensor:

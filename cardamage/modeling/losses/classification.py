@@ -7,12 +7,23 @@ import torch.nn.functional as F
 
 from cardamage.utils.compiling import region
 
-__all__ = ["count_regions", "sigmoid_loss", "softmax_loss"]
+__all__ = ["count_regions", "one_hot", "sigmoid_loss", "softmax_loss"]
 
 
 def count_regions(gt_classes: torch.Tensor) -> torch.Tensor:
     """Return the 0-d number of regions that are not -1, at least 1."""
     return (gt_classes >= 0).sum().clamp(min=1)
+
+
+def one_hot(classes: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Return 1 where a column of (M, K) scores is of the row's class, else 0; in the scores' dtype.
+
+    Args:
+        classes: (M,) int64; rows of other classes than 0 to K - 1 have no 1.
+        scores: (M, K).
+    """
+    columns = torch.arange(scores.shape[1], device=scores.device)
+    return (classes[:, None] == columns).to(scores.dtype)
 
 
 @region
@@ -38,10 +49,8 @@ def sigmoid_loss(
         learned: int64 classes that count; by default all.
     """
     logits = scores[:, :-1]
-    classes = torch.arange(logits.shape[1], device=logits.device)
-    truth = (gt_classes[:, None] == classes).to(logits.dtype)
-    loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    loss = F.binary_cross_entropy_with_logits(logits, one_hot(gt_classes, logits), reduction="none")
     used = (gt_classes >= 0)[:, None]
     if learned is not None:
-        used = used & torch.isin(classes, learned)
+        used = used & torch.isin(torch.arange(logits.shape[1], device=logits.device), learned)
     return torch.where(used, loss, torch.zeros_like(loss)).sum() / count_regions(gt_classes)

@@ -18,7 +18,16 @@ from ..batch import ProposalBatch, RoiRows
 from ..box_regression import Box2BoxTransform, box_regression_loss
 from ..custom import batched, takes_batches
 from ..loss_weights import weights_by_loss
-from ..losses import count_regions, federated_classes, federated_weights, sigmoid_loss, softmax_loss
+from ..losses import (
+    ClassLoss,
+    box_quality,
+    build_class_loss,
+    count_regions,
+    federated_classes,
+    federated_weights,
+    sigmoid_loss,
+    softmax_loss,
+)
 from .box_head import flatten_regions
 from .classification import _log_classification_stats
 from .detection import (
@@ -60,6 +69,7 @@ class FastRCNNOutputLayers(nn.Module):
         get_fed_loss_cls_weights: Callable[[], torch.Tensor] | None = None,
         fed_loss_num_classes: int = 50,
         suppression: Suppression | None = None,
+        class_loss: ClassLoss | None = None,
     ) -> None:
         """Make the layers.
 
@@ -81,6 +91,8 @@ class FastRCNNOutputLayers(nn.Module):
                 often; called once, and needed with ``use_fed_loss``.
             fed_loss_num_classes: how many classes a batch learns at least, with ``use_fed_loss``.
             suppression: how overlapping detections are thinned out from ``test_nms_thresh`` on; else hard.
+            class_loss: judges the scores and says what they mean; by default one of the two cross entropies,
+                as ``use_sigmoid_ce`` says.
 
         Raises:
             ConfigValueError: a federated loss without the sigmoid or without fitting weights.
@@ -102,6 +114,9 @@ class FastRCNNOutputLayers(nn.Module):
             weights = federated_weights(get_fed_loss_cls_weights, num_classes, use_sigmoid_ce)
             self.register_buffer("fed_loss_cls_weights", weights)
         self.loss_weight = weights_by_loss(loss_weight, "loss_cls", "loss_box_reg")
+        self.class_loss = class_loss
+        if class_loss is not None:
+            class_loss.init_bias(self.cls_score.bias)
 
     @classmethod
     def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:
@@ -125,6 +140,7 @@ class FastRCNNOutputLayers(nn.Module):
             ),
             "fed_loss_num_classes": node.FED_LOSS_NUM_CLASSES,
             "suppression": Suppression.from_config(cfg),
+            "class_loss": build_class_loss(cfg),
         }
 
     def forward(self, x: torch.Tensor) -> Predictions:
@@ -155,14 +171,26 @@ class FastRCNNOutputLayers(nn.Module):
         rows = _rows(proposals, scores)
         assert rows.gt_classes is not None
         assert rows.gt_boxes is not None
-        scores = scores.float()
-        _log_classification_stats(scores.detach(), rows.gt_classes)
-        classify = self.sigmoid_cross_entropy_loss if self.use_sigmoid_ce else softmax_loss
         losses = {
-            "loss_cls": classify(scores, rows.gt_classes),
+            "loss_cls": self._classification_loss(scores.float(), deltas, rows),
             "loss_box_reg": self.box_reg_loss(rows.boxes, rows.gt_boxes, deltas, rows.gt_classes),
         }
         return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
+
+    def _classification_loss(self, scores: torch.Tensor, deltas: torch.Tensor, rows: RoiRows) -> torch.Tensor:
+        classes = rows.gt_classes
+        assert classes is not None
+        if self.class_loss is None:
+            _log_classification_stats(scores.detach(), classes)
+            classify = self.sigmoid_cross_entropy_loss if self.use_sigmoid_ce else softmax_loss
+            return classify(scores, classes)
+        _log_classification_stats(self.class_loss.probabilities(scores.detach()), classes)
+        quality = None
+        if self.class_loss.needs_quality:
+            boxes = self._of_class(self.box2box_transform.apply_deltas(deltas.detach(), rows.boxes), classes)
+            assert rows.gt_boxes is not None
+            quality = box_quality(boxes, rows.gt_boxes.to(boxes.dtype), rows.foreground(self.num_classes))
+        return self.class_loss(scores, classes, quality)
 
     def sigmoid_cross_entropy_loss(
         self, pred_class_logits: torch.Tensor, gt_classes: torch.Tensor
@@ -239,6 +267,8 @@ class FastRCNNOutputLayers(nn.Module):
     def predict_scores(self, scores: torch.Tensor) -> torch.Tensor:
         """Return (M, K + 1) probabilities, in float32."""
         scores = scores.float()
+        if self.class_loss is not None:
+            return self.class_loss.probabilities(scores)
         return scores.sigmoid() if self.use_sigmoid_ce else F.softmax(scores, dim=-1)
 
     @batched
