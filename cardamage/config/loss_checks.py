@@ -6,13 +6,16 @@ from typing import Any
 
 from ..errors import ConfigValueError
 
-__all__ = ["CLASS_LOSSES", "CLASS_WEIGHTS", "check_class_loss"]
+__all__ = ["CLASS_LOSSES", "CLASS_WEIGHTS", "MASK_LOSSES", "check_class_loss"]
 
 CLASS_LOSSES = ("cross_entropy", "focal", "quality_focal")
 """What MODEL.ROI_BOX_HEAD.CLASS_LOSS may be."""
 
 CLASS_WEIGHTS = ("none", "inverse", "effective")
 """What MODEL.ROI_BOX_HEAD.CLASS_WEIGHTS may be."""
+
+MASK_LOSSES = ("bce", "dice", "bce_dice")
+"""What MODEL.ROI_MASK_HEAD.LOSS may be."""
 
 
 def check_class_loss(cfg: Any) -> None:

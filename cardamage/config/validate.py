@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import ConfigValueError
 from ..utils.suggest import did_you_mean
 from .coerce import coerce
-from .loss_checks import CLASS_LOSSES, CLASS_WEIGHTS, check_class_loss
+from .loss_checks import CLASS_LOSSES, CLASS_WEIGHTS, MASK_LOSSES, check_class_loss
 from .node import CfgNode
 
 __all__ = ["validate_cfg"]
@@ -50,6 +50,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "MODEL.ROI_BOX_HEAD.POOLER_TYPE": _POOLERS,
     "MODEL.ROI_HEADS.NMS_CLASS_AGNOSTIC": _ON_OFF,
     "MODEL.ROI_HEADS.NMS_TYPE": ("hard", "soft_linear", "soft_gaussian", "diou"),
+    "MODEL.ROI_MASK_HEAD.LOSS": MASK_LOSSES,
     "MODEL.ROI_MASK_HEAD.NORM": _NORMS,
     "MODEL.ROI_MASK_HEAD.POOLER_TYPE": _POOLERS,
     "MODEL.RPN.BBOX_REG_LOSS_TYPE": _BOX_LOSSES,
@@ -86,6 +87,7 @@ _RANGES: dict[str, tuple[float, float | None]] = {
     "MODEL.ROI_HEADS.POSITIVE_FRACTION": (0, 1),
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST": (0, 1),
     "MODEL.ROI_HEADS.SOFT_NMS_SCORE_THRESH": (0, 1),
+    "MODEL.ROI_MASK_HEAD.BOUNDARY_WEIGHT": (0, None),
     "MODEL.ROI_MASK_HEAD.NUM_UPSAMPLE": (1, 4),
     "MODEL.RPN.BATCH_SIZE_PER_IMAGE": (1, None),
     "MODEL.RPN.NMS_THRESH": (0, 1),

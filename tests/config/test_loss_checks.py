@@ -59,3 +59,13 @@ def test_bounds_are_allowed() -> None:
         0.0,
     )
     validate_cfg(cfg)
+
+
+def test_mask_losses() -> None:
+    cfg = get_cfg()
+    cfg.MODEL.ROI_MASK_HEAD.LOSS = "dicy"
+    with pytest.raises(ConfigValueError, match="LOSS is 'dicy'; it must be one of 'bce', 'dice', 'bce_dice'"):
+        validate_cfg(cfg)
+    cfg.MODEL.ROI_MASK_HEAD.LOSS, cfg.MODEL.ROI_MASK_HEAD.BOUNDARY_WEIGHT = "dice", -1.0
+    with pytest.raises(ConfigValueError, match="BOUNDARY_WEIGHT is -1.0; it must be at least 0"):
+        validate_cfg(cfg)

@@ -100,6 +100,12 @@ def roi_mask_head() -> dict[str, Any]:
         "CONV_DIM": 256,
         "NORM": "",
         "CLS_AGNOSTIC_MASK": False,
+        # Ours: "dice" is one minus the overlap of the predicted and the true mask, so that a thin one counts
+        # as much as a wide one (Milletari et al., V-Net, 3DV 2016); "bce_dice" adds the two.
+        "LOSS": "bce",
+        # Ours: pixels on both sides of the true outline count by so much more (after Ronneberger et al.,
+        # U-Net, MICCAI 2015), for scratches, which are all outline; 0 for not at all.
+        "BOUNDARY_WEIGHT": 0.0,
         # Ours: transposed convolutions, from 1 to 4. Of 14 pooled cells 1 makes masks of 28 (He et al., Mask
         # R-CNN, ICCV 2017), 2 of 56, for scratches that are thinner than a cell of 28. POOLER_RESOLUTION 28
         # gives 56, too, with finer features.

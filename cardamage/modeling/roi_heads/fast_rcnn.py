@@ -122,6 +122,7 @@ class FastRCNNOutputLayers(nn.Module):
     def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:
         """Read ``MODEL.ROI_BOX_HEAD``, ``MODEL.ROI_HEADS`` and ``TEST``."""
         node = cfg.MODEL.ROI_BOX_HEAD
+        class_loss = build_class_loss(cfg)
         return {
             "input_shape": input_shape,
             "box2box_transform": Box2BoxTransform(weights=node.BBOX_REG_WEIGHTS),
@@ -140,7 +141,7 @@ class FastRCNNOutputLayers(nn.Module):
             ),
             "fed_loss_num_classes": node.FED_LOSS_NUM_CLASSES,
             "suppression": Suppression.from_config(cfg),
-            "class_loss": build_class_loss(cfg),
+            **({} if class_loss is None else {"class_loss": class_loss}),
         }
 
     def forward(self, x: torch.Tensor) -> Predictions:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from fvcore.nn import weight_init
 from torch import nn
 
@@ -20,6 +19,7 @@ from cardamage.utils.events import get_event_storage
 
 from ..custom import batched
 from ..detections import DetectionBatch
+from ..losses import MaskLoss
 from .conv import conv3x3
 from .mask_targets import MaskRows, crop_instances
 
@@ -61,14 +61,15 @@ def _targets(
 
 @region
 def _loss_and_shares(
-    pred_mask_logits: torch.Tensor, classes: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor
+    pred_mask_logits: torch.Tensor,
+    classes: torch.Tensor,
+    truth: torch.Tensor,
+    valid: torch.Tensor,
+    mask_loss: MaskLoss,
 ) -> tuple[torch.Tensor, ...]:
-    """Return the mean cross entropy, then the shares of wrong pixels of all, of background, of foreground."""
+    """Return the loss, then the shares of wrong pixels of all, of background, of foreground."""
     logits = _of_class(pred_mask_logits, classes).float()
-    loss = F.binary_cross_entropy_with_logits(logits, truth.float(), reduction="none")
-    loss = torch.where(valid[:, None, None], loss, torch.zeros_like(loss))
-    mean = loss.sum() / (valid.sum() * truth.shape[1] * truth.shape[2]).clamp(min=1)
-    return (mean, *_wrong_shares(logits.detach(), truth, valid))
+    return (mask_loss(logits, truth, valid), *_wrong_shares(logits.detach(), truth, valid))
 
 
 def _wrong_shares(
@@ -86,21 +87,27 @@ def _wrong_shares(
 
 
 def mask_rcnn_loss(
-    pred_mask_logits: torch.Tensor, instances: MaskRows | Sequence[Instances], vis_period: int = 0
+    pred_mask_logits: torch.Tensor,
+    instances: MaskRows | Sequence[Instances],
+    vis_period: int = 0,
+    mask_loss: MaskLoss | None = None,
 ) -> torch.Tensor:
-    """Return the mean binary cross entropy of the masks of the true classes.
+    """Return the loss of the masks of the true classes.
 
     Args:
         pred_mask_logits: (M, C, size, size), or C = 1 where masks serve all classes.
         instances: what the M regions are matched to: rows, or per image proposals with
             ``proposal_boxes``, ``gt_classes`` and ``gt_masks``.
         vis_period: how often, in iterations, to log the masks as pictures; 0 for never.
+        mask_loss: judges the pixels; by default their mean binary cross entropy.
 
     Returns:
         A 0-d tensor, 0 where there is no foreground.
     """
     classes, truth, valid = _targets(instances, pred_mask_logits)
-    loss, wrong, false_positive, false_negative = _loss_and_shares(pred_mask_logits, classes, truth, valid)
+    loss, wrong, false_positive, false_negative = _loss_and_shares(
+        pred_mask_logits, classes, truth, valid, mask_loss or MaskLoss()
+    )
     storage = get_event_storage()
     storage.put_scalar("mask_rcnn/accuracy", 1 - wrong)
     storage.put_scalar("mask_rcnn/false_positive", false_positive)
@@ -135,21 +142,29 @@ class BaseMaskRCNNHead(nn.Module):
     """Loss and inference of a mask head; a subclass adds :meth:`layers`."""
 
     @configurable
-    def __init__(self, *, loss_weight: float = 1.0, vis_period: int = 0) -> None:
+    def __init__(
+        self, *, loss_weight: float = 1.0, vis_period: int = 0, mask_loss: MaskLoss | None = None
+    ) -> None:
         """Set what is common.
 
         Args:
             loss_weight: a factor for the loss.
             vis_period: how often, in iterations, to log the masks as pictures; 0 for never.
+            mask_loss: judges the pixels; by default their mean binary cross entropy.
         """
         super().__init__()
         self.vis_period = vis_period
         self.loss_weight = loss_weight
+        self.mask_loss = mask_loss or MaskLoss()
 
     @classmethod
     def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:
-        """Read ``VIS_PERIOD``."""
-        return {"vis_period": cfg.VIS_PERIOD}
+        """Read ``VIS_PERIOD``, and ``MODEL.ROI_MASK_HEAD`` where its loss is not the default."""
+        arguments: dict[str, Any] = {"vis_period": cfg.VIS_PERIOD}
+        mask_loss = MaskLoss.from_config(cfg)
+        if mask_loss != MaskLoss():
+            arguments["mask_loss"] = mask_loss
+        return arguments
 
     @batched
     def forward(self, x: torch.Tensor, instances: Any) -> Any:
@@ -165,7 +180,7 @@ class BaseMaskRCNNHead(nn.Module):
         """
         logits = self.layers(x)
         if self.training:
-            return {"loss_mask": mask_rcnn_loss(logits, instances, self.vis_period) * self.loss_weight}
+            return {"loss_mask": mask_rcnn_loss(logits, instances, self.vis_period, self.mask_loss) * self.loss_weight}
         mask_rcnn_inference(logits, instances)
         return instances
 

@@ -35,9 +35,17 @@ BOX, MASK = "MODEL.ROI_BOX_HEAD.", "MODEL.ROI_MASK_HEAD."
 CASES: dict[str, dict[str, Any]] = {
     "smoothing_inverse": {BOX + "LABEL_SMOOTHING": 0.1, BOX + "CLASS_WEIGHTS": "inverse"},
     "sigmoid_effective": {BOX + "USE_SIGMOID_CE": True, BOX + "CLASS_WEIGHTS": "effective"},
-    "focal": {BOX + "CLASS_LOSS": "focal", BOX + "PRIOR_PROB": 0.1},
-    "sigmoid_focal": {BOX + "CLASS_LOSS": "focal", BOX + "USE_SIGMOID_CE": True},
-    "quality_focal": {BOX + "CLASS_LOSS": "quality_focal"},
+    "focal": {BOX + "CLASS_LOSS": "focal", BOX + "PRIOR_PROB": 0.1, MASK + "LOSS": "dice"},
+    "sigmoid_focal": {
+        BOX + "CLASS_LOSS": "focal",
+        BOX + "USE_SIGMOID_CE": True,
+        MASK + "BOUNDARY_WEIGHT": 2.0,
+    },
+    "quality_focal": {
+        BOX + "CLASS_LOSS": "quality_focal",
+        MASK + "LOSS": "bce_dice",
+        MASK + "BOUNDARY_WEIGHT": 1.0,
+    },
 }
 SIZE = (96, 128)
 
