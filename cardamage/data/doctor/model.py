@@ -35,6 +35,7 @@ class Picture:
         labelled: whether the set has annotations for it, be it none on purpose.
         moved: whether it was found elsewhere than the annotation says.
         swapped: whether the stated height is the width, as its shapes show.
+        also_in: further splits that list it.
     """
 
     file: str
@@ -49,6 +50,7 @@ class Picture:
     labelled: bool = True
     moved: bool = False
     swapped: bool = False
+    also_in: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         # No file can be called so, and the functions of the system would refuse it everywhere.
@@ -76,6 +78,7 @@ class Part:
         pictures: in the order of the file.
         notes: what the reader stumbled over, by the code of the finding.
         states_classes: whether the order of the classes is given by the file.
+        lists: files that list the pictures of a split, and the picture of each line without links.
     """
 
     source: str
@@ -86,6 +89,7 @@ class Part:
     pictures: list[Picture] = field(default_factory=list)
     notes: dict[str, list[Hit]] = field(default_factory=lambda: defaultdict(list))
     states_classes: bool = True
+    lists: dict[str, dict[int, str]] = field(default_factory=dict)
 
     @property
     def shapes(self) -> Iterator[Shape]:
@@ -157,5 +161,5 @@ class Subject:
         found: dict[str, set[str]] = defaultdict(set)
         for picture in self.pictures:
             if picture.source and picture.split:
-                found[os.path.realpath(picture.source)].add(picture.split)
+                found[os.path.realpath(picture.source)].update((picture.split, *picture.also_in))
         return found

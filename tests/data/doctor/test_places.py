@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -154,3 +155,81 @@ def test_parts_of_a_group_are_one_object(tmp_path: Path) -> None:
     assert facts["classes"]["dent"]["objects"] == {"": 11}
     # Two of 844 pixels each together are medium, from 1,024 on.
     assert facts["classes"]["dent"]["sizes"] == {"small": 10, "medium": 1, "large": 0}
+
+
+def listed_set(folder: Path, train: str, val: str) -> Path:
+    """The photos of :func:`yolo_set` with lists of the splits."""
+    yolo_set(folder)
+    (folder / "data.yaml").write_text("names: [dent, scratch]\ntrain: train.txt\nval: val.txt\n")
+    (folder / "train.txt").write_text(train)
+    (folder / "val.txt").write_text(val)
+    return folder
+
+
+def test_splits_by_lists_of_pictures(tmp_path: Path, codes: Codes) -> None:
+    folder = listed_set(tmp_path, "./images/0.jpg\n", "C:\\cars\\images\\1.jpg\n/home/a/images/2.jpg\n")
+    for source in (folder, folder / "data.yaml"):
+        assert codes(source) == {}
+        assert overview(read_sources([source]))["images"] == {"train": 1, "val": 2}
+    (folder / "data.yaml").write_text("names: [dent, scratch]\n")
+    assert overview(read_sources([folder]))["images"] == {"train": 1, "val": 2}
+
+
+@pytest.mark.parametrize("source", [".", "data.yaml"])
+def test_a_photo_in_the_lists_of_two_splits(tmp_path: Path, codes: Codes, source: str) -> None:
+    folder = listed_set(tmp_path / "set", "images/0.jpg\nimages/1.jpg\n", "images/1.jpg\nimages/2.jpg\n")
+    found = codes(folder / source)
+    assert {code: [(Path(h.file).name, h.text) for h in hits] for code, hits in found.items()} == {
+        "D109": [("1.jpg", "one file, listed in train and val")]
+    }
+
+
+@pytest.mark.parametrize("byte_for_byte", [True, False])
+def test_a_copy_of_a_photo_in_the_other_list(tmp_path: Path, codes: Codes, byte_for_byte: bool) -> None:
+    folder = listed_set(tmp_path, "images/0.jpg\nimages/1.jpg\n", "images/2.jpg\nimages/again.jpg\n")
+    again = folder / "images" / "again.jpg"
+    shutil.copyfile(folder / "images" / "0.jpg", again)
+    shutil.copyfile(folder / "labels" / "0.txt", folder / "labels" / "again.txt")
+    if not byte_for_byte:
+        cv2.imwrite(str(again), cv2.resize(cv2.imread(str(again)), (144, 108)))
+    found = codes(folder)
+    assert set(found) == {"D109"}
+    (hit,) = found["D109"]
+    assert {Path(p).name for p in (hit.file, *hit.others)} == {"0.jpg", "again.jpg"}
+    assert hit.text.startswith("in train and val")
+
+
+def test_lists_with_lines_that_lead_nowhere(tmp_path: Path, codes: Codes) -> None:
+    folder = listed_set(tmp_path / "set", "images/0.jpg\nimages/9.jpg\n\nimages/0.jpg\n", "images/2.jpg\n")
+    shutil.copyfile(folder / "images" / "0.jpg", folder / "images" / "0b.jpg")
+    found = codes(folder)
+    assert set(found) == {"D101", "D107", "D311", "D316", "D319"}
+    assert [(Path(h.file).name, h.index) for h in found["D101"]] == [("train.txt", 2)]
+    assert [(Path(h.file).name, h.index) for h in found["D316"]] == [("train.txt", 4)]
+    assert [Path(h.file).name for h in found["D319"]] == ["1.jpg"]
+    for number, source in enumerate((folder, folder / "data.yaml")):
+        copy = tmp_path / f"copy{number}"
+        write_repaired(read_sources([source]), copy)
+        assert (copy / "train.txt").read_text() == "images/0.jpg\n\nimages/0.jpg\n"
+        assert "D101" not in codes(copy)
+
+
+def test_darknet_lists(tmp_path: Path, codes: Codes) -> None:
+    folder = listed_set(tmp_path, "data/images/0.jpg\ndata/images/1.jpg\n", "data/images/1.jpg\n")
+    (folder / "data.yaml").unlink()
+    (folder / "obj.names").write_text("dent\nscratch\n")
+    (folder / "obj.data").write_text("classes = 2\ntrain = data/train.txt\nvalid = data/val.txt\n")
+    found = codes(folder)
+    assert set(found) == {"D109", "D319"}
+    assert [Path(hit.file).name for hit in found["D109"]] == ["1.jpg"]
+
+
+def test_splits_by_folders_that_are_called_otherwise(tmp_path: Path, codes: Codes) -> None:
+    folder = yolo_set(tmp_path, "images/first", "labels/first")
+    shutil.move(folder / "images/first/2.jpg", write_photo(folder / "images/second/2.jpg", 0))
+    (folder / "labels/second").mkdir()
+    shutil.move(folder / "labels/first/2.txt", folder / "labels/second/2.txt")
+    lines = ("names: [dent, scratch]", "train: images/first", "val: images/second")
+    (folder / "data.yaml").write_text("\n".join(lines))
+    assert codes(folder) == {}
+    assert overview(read_sources([folder]))["images"] == {"train": 2, "val": 1}

@@ -28,8 +28,10 @@ def troubled(subject: Subject, trouble: str) -> Iterator[Hit]:
 
 @check("D101", "error", "picture that is missing", "Put it there, or correct its path.", "left out")
 def missing(subject: Subject) -> Iterator[Hit]:
-    """Pictures that annotations name and that do not exist."""
-    return troubled(subject, "missing")
+    """Pictures that annotations or lists name and that do not exist."""
+    yield from troubled(subject, "missing")
+    for part in subject.parts:
+        yield from part.notes.get("D101", ())
 
 
 @check("D102", "error", "picture that is empty or cut short", "Copy it again.", "left out")

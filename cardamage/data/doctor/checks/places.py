@@ -95,8 +95,9 @@ def _is_within(part: Part, whole: Part) -> bool:
     "Join the entries: each of them lacks the other's objects.",
 )
 def listed_twice(subject: Subject) -> Iterator[Hit]:
-    """Entries of one annotation file for the same picture."""
+    """Entries of one annotation file, or of one list, for the same picture."""
     for part in subject.parts:
+        yield from part.notes.get("D316", ())
         places: dict[str, list[int]] = defaultdict(list)
         for picture in part.pictures:
             if picture.source and picture.index is not None:
@@ -118,6 +119,14 @@ def _shared_pictures(part: Part) -> Iterator[Hit]:
     for source, several in files.items():
         if len(several) > 1:
             yield Hit(several[1], None, f"also about {os.path.basename(source)}", (several[0], *several[2:]))
+
+
+noted(
+    "D319",
+    "note",
+    "labelled picture that is in no list of a split",
+    "Nothing trains on it or tests with it; add it to a list, unless it was left out on purpose.",
+)
 
 
 @check(

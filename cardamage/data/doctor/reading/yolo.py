@@ -20,6 +20,7 @@ from ...formats.tracing.bridges import parted
 from ...images.reading import image_size
 from ..model import Part, Picture, Shape
 from .values import IMAGE_SUFFIXES, below, is_hidden, read_or_note
+from .yolo_splits import is_picture_list, name_splits
 
 __all__ = ["label_folders", "read_yolo", "yolo_files"]
 
@@ -46,7 +47,7 @@ def label_folders(folder: Path) -> list[Path]:
     """
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     for path in below(folder, [".txt"]):
-        if path.name.lower() not in _NAMES_FILES:
+        if path.name.lower() not in _NAMES_FILES and not is_picture_list(path):
             by_folder[path.parent].append(path)
     found = []
     for place, files in by_folder.items():
@@ -117,7 +118,9 @@ def _read_home(home: Path, files: list[Path], labels: list[Path]) -> list[Part]:
         names = _listed_names([home, *labels], first)
     if labels and not names:
         first.note("D409", home, text="no YAML says what the class numbers mean")
-    return [first, *(_read_folder(folder, names) for folder in labels)]
+    parts = [_read_folder(folder, names) for folder in labels]
+    name_splits(home, files, first, parts)
+    return [first, *parts]
 
 
 def _listed_names(folders: list[Path], part: Part) -> list[str]:
@@ -221,7 +224,8 @@ def _read_folder(folder: Path, names: list[str]) -> Part:
 
 
 def _is_label(path: Path, folder: Path) -> bool:
-    return path.parent == folder and path.name.lower() not in _NAMES_FILES
+    beside = path.parent == folder and path.name.lower() not in _NAMES_FILES
+    return beside and not is_picture_list(path)
 
 
 def _images_folder(labels: Path, files: Iterable[str]) -> Path:

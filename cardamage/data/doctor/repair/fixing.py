@@ -16,7 +16,7 @@ from .pictures import copy_pictures, name_pictures
 from .places import Places, make_places
 from .plan import Plan, Repair, make_plan
 from .via import write_via
-from .yolo import write_yolo, write_yolo_names
+from .yolo import write_yolo, write_yolo_lists, write_yolo_names
 
 __all__ = ["repairs_text", "write_repaired"]
 
@@ -85,6 +85,7 @@ def _copy_others(subject: Subject, plan: Plan, places: Places) -> None:
     known |= {os.path.abspath(picture.file) for picture in subject.pictures}
     for part in subject.parts:
         known |= {os.path.abspath(hit.file) for hit in part.notes.get("D001", ())}
+        known |= write_yolo_lists(part, plan, places)
     names = next((part.classes for part in subject.parts if part.format == "yolo" and part.pictures), [])
     for source in (source for source in subject.sources if os.path.isdir(source)):
         for folder, _, files in os.walk(source):

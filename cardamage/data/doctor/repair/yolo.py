@@ -14,7 +14,7 @@ from ..model import Part, Picture, Shape
 from .places import Places
 from .plan import Plan
 
-__all__ = ["write_yolo", "write_yolo_names"]
+__all__ = ["write_yolo", "write_yolo_lists", "write_yolo_names"]
 
 
 def write_yolo(part: Part, plan: Plan, places: Places) -> None:
@@ -100,3 +100,33 @@ def write_yolo_names(file: Path, target: Path, names: list[str], plan: Plan) -> 
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return True
+
+
+def write_yolo_lists(part: Part, plan: Plan, places: Places) -> set[str]:
+    """Write the lists of pictures without those that are left out or missing; renamed ones by their new name.
+
+    Args:
+        part: whose lists they are.
+        plan: what is repaired; is told what is repaired here.
+        places: of the copy.
+
+    Returns:
+        The lists, as absolute paths.
+    """
+    missing = {(hit.file, hit.index) for hit in part.notes.get("D101", ())}
+    lost = {os.path.realpath(source) for source in plan.lost}
+    renamed = {os.path.realpath(old): new.name for old, new in places.renamed.items()}
+    for file, pictures in part.lists.items():
+        rows = []
+        for line, row in enumerate(read_text(file, "list of pictures").splitlines(), start=1):
+            path = pictures.get(line, "")
+            if (file, line) in missing or path in lost:
+                plan.tell("D101", file, line, f"{row.strip()} taken out of the list")
+            elif path in renamed:
+                rows.append(row.replace(os.path.basename(path), renamed[path]))
+            else:
+                rows.append(row)
+        target = places.target(file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return {os.path.abspath(file) for file in part.lists}
