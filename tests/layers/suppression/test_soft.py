@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import random
 
+import numpy as np
 import pytest
 import torch
 
 from cardamage.layers import batched_soft_nms
-from cardamage.layers.suppression import soft, soft_nms_scores
+from cardamage.layers.suppression import fading, soft_nms_scores
+
+SEED = random.randrange(10**6)
 
 
 def _iou(a: list[float], b: list[float]) -> float:
@@ -69,7 +73,7 @@ def test_ties_go_to_the_first(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["linear", "gaussian"])
-def test_groups_and_rows_are_independent(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_are_independent(method: str) -> None:
     boxes, scores = _boxes(240, 7)
     groups = torch.randint(4, (240,), generator=torch.Generator().manual_seed(1))
     expected = torch.zeros(240, dtype=torch.float64)
@@ -82,15 +86,53 @@ def test_groups_and_rows_are_independent(method: str, monkeypatch: pytest.Monkey
     torch.testing.assert_close(kept, expected[keep], rtol=1e-9, atol=1e-12)
     assert sorted(keep.tolist()) == (expected > 0).nonzero().squeeze(1).tolist()
     assert (kept[1:] <= kept[:-1]).all()
-    monkeypatch.setattr(soft, "_MAX_PAIRS", 1)
-    stacked = (boxes.view(2, 120, 4), scores.view(2, 120), torch.ones(2, 120, dtype=torch.bool))
-    got = soft_nms_scores(*stacked, method, 0.5, 0.3, 0.05, groups=groups.view(2, 120))
-    for row in range(2):
-        keep, kept = batched_soft_nms(
-            stacked[0][row], stacked[1][row], groups.view(2, 120)[row], method, 0.5, 0.3, 0.05
-        )
-        torch.testing.assert_close(got[row, keep], kept)
-        assert int((got[row] > 0).sum()) == len(keep)
+
+
+@pytest.mark.parametrize("method", ["linear", "gaussian"])
+@pytest.mark.parametrize("seed", [0, SEED])
+@pytest.mark.parametrize("low", [0.0, 0.05])
+def test_groups_of_many_sizes_go_in_step(
+    method: str, seed: int, low: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some are done early and some have no boxes; there are equal boxes and scores, and ones without area."""
+    generator = torch.Generator().manual_seed(seed)
+    boxes = torch.randint(0, 9, (7, 90, 4), generator=generator).double()
+    boxes[..., 2:] += boxes[..., :2]
+    scores = torch.randint(0, 30, (7, 90), generator=generator) / 29.0
+    scores = scores.double()
+    valid = torch.rand(7, 90, generator=generator) < torch.tensor([0, 0.02, 0.3, 0.9, 1, 0.5, 0.1])[:, None]
+    boxes[~valid] = math.nan
+    expected = torch.zeros_like(scores)
+    for row, used in enumerate(valid):
+        values = _reference(boxes[row, used], scores[row, used], method, 0.5, 0.3, low)
+        expected[row, used] = torch.tensor(values, dtype=torch.float64)
+    for limit in (1, 300, 2**16):
+        monkeypatch.setattr(fading, "_MAX_BOXES", limit)
+        got = soft_nms_scores(boxes, scores, valid, method, 0.5, 0.3, low)
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_an_overlap_at_the_threshold_fades() -> None:
+    boxes = torch.tensor([[[0.0, 0, 10, 10], [0, 0, 10, 5]]])
+    got = soft_nms_scores(boxes, torch.ones(1, 2), torch.ones(1, 2, dtype=torch.bool), "linear", 0.5, 0.5)
+    assert got.tolist() == [[1.0, 0.5]]
+
+
+def test_ten_thousand_boxes() -> None:
+    boxes, scores = _boxes(10_000, SEED)
+    boxes[:, :2] += torch.rand(10_000, 2, generator=torch.Generator().manual_seed(SEED)) * 1000
+    boxes[:, 2:] = boxes[:, :2] + 40
+    valid = torch.ones(1, 10_000, dtype=torch.bool)
+    got = soft_nms_scores(boxes[None], scores[None], valid, score_threshold=0.9)[0]
+    places, left = boxes.numpy(), scores.numpy().copy()
+    expected = np.zeros(10_000)
+    while left.max() >= 0.9:
+        best = left.argmax()
+        expected[best], left[best] = left[best], -1
+        low, high = np.maximum(places[:, :2], places[best, :2]), np.minimum(places[:, 2:], places[best, 2:])
+        common = (high - low).clip(0).prod(axis=1)
+        left *= np.exp(-((common / (2 * 40**2 - common)) ** 2) / 0.5)
+    np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-12)
 
 
 def test_invalid_and_no_boxes() -> None:
