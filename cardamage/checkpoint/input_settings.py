@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from cardamage.checkpoint.source_names import CAFFE2, TORCHVISION, NamedWeights
+from cardamage.checkpoint.trunk_kind import trunk_settings
 
 __all__ = ["InputSettings", "adapt_stem", "disagreements", "settings_for"]
 
 Triple = tuple[float, float, float]
 
 _STEM = "stem.conv1.weight"
-_BLOCK = re.compile(r"(?:^|\.)res(?P<stage>[34])\.(?P<block>\d+)\.conv(?P<layer>\d)\.weight$")
-
-# By the layers of a block and the blocks of res3 and res4.
-_DEPTHS = {(2, 2, 2): 18, (2, 4, 6): 34, (3, 4, 6): 50, (3, 4, 23): 101, (3, 8, 36): 152}
 
 # ImageNet's, of values from 0 to 255.
 _MEAN_RGB: Triple = (123.675, 116.28, 103.53)
 _STD_RGB: Triple = (58.395, 57.12, 57.375)
+_UNSCALED: Triple = (1.0, 1.0, 1.0)
 _MEAN_TOLERANCE, _STD_TOLERANCE = 1.0, 0.05
 
 
@@ -54,6 +51,7 @@ def settings_for(named: NamedWeights, author: str = "") -> InputSettings | None:
     """Tell what weights of a known source expect.
 
     - torchvision and timm: RGB, ImageNet's mean and deviation, the stride in the 3x3 layers;
+    - torchvision's VGG-16 without a classifier (``IMAGENET1K_FEATURES``): the same without the deviation;
     - Caffe2 (MSRA's R-50 and R-101, Detectron 1): BGR, no deviation, the stride in the 1x1 layers;
     - Caffe2's group-norm trunks and ResNeXts: the stride in the 3x3 layers, and for ResNeXts the deviation
       depends on the file (Detectron2's X-101-32x8d was trained with ImageNet's).
@@ -66,13 +64,14 @@ def settings_for(named: NamedWeights, author: str = "") -> InputSettings | None:
         The settings, None for Detectron2's own files, which suit the config they were made with.
     """
     if named.source == TORCHVISION or author == TORCHVISION:
-        return InputSettings("RGB", _MEAN_RGB, _STD_RGB, _has_bottlenecks(named.tensors, False))
+        deviation = _UNSCALED if _lacks_classifier(named.tensors) else _STD_RGB
+        return InputSettings("RGB", _MEAN_RGB, deviation, _has_bottlenecks(named.tensors, False))
     if named.source != CAFFE2:
         return None
     middle = _find(named.tensors, "res2.0.conv2.weight")
     grouped = middle is not None and middle.shape[0] != middle.shape[1]
     group_norm = any("_gn_" in blob for blob in named.origin.values())
-    std = None if grouped else (1.0, 1.0, 1.0)
+    std = None if grouped else _UNSCALED
     stride = _has_bottlenecks(named.tensors, not grouped and not group_norm)
     return InputSettings("BGR", _MEAN_RGB[::-1], std, stride)
 
@@ -122,7 +121,7 @@ def disagreements(named: NamedWeights, model: nn.Module, settings: InputSettings
         return []
     order = getattr(model, "input_format", None)
     mean, std = settings.pixel_mean, settings.pixel_std
-    result = list(_depth_setting(named, model))
+    result = trunk_settings(named.tensors, model.state_dict())
     if named.source == TORCHVISION:
         # The first layer is adapted to the model's order and deviation.
         std = None
@@ -137,22 +136,6 @@ def disagreements(named: NamedWeights, model: nn.Module, settings: InputSettings
     if None not in (stride, settings.stride_in_1x1) and stride != settings.stride_in_1x1:
         result.append(f"MODEL.RESNETS.STRIDE_IN_1X1 {settings.stride_in_1x1}")
     return result + list(_operator_settings(named, model))
-
-
-def _depth_setting(named: NamedWeights, model: nn.Module) -> Iterator[str]:
-    depth, own = _depth_of(named.tensors), _depth_of(model.state_dict())
-    if None not in (depth, own) and depth != own:
-        shallow, own_shallow = depth in (18, 34), own in (18, 34)
-        width = "" if shallow == own_shallow else f", .RES2_OUT_CHANNELS {64 if shallow else 256}"
-        yield f"MODEL.RESNETS.DEPTH {depth}{width}"
-
-
-def _depth_of(names: Iterable[str]) -> int | None:
-    """Tell a ResNet's depth by its parameters' names, None where it is none of the usual ones."""
-    found = [match for name in names if (match := _BLOCK.search(name))]
-    counts = [{int(match["block"]) for match in found if match["stage"] == stage} for stage in "34"]
-    layers = max((int(match["layer"]) for match in found), default=0)
-    return _DEPTHS.get((layers, len(counts[0]), len(counts[1])))
 
 
 def _operator_settings(named: NamedWeights, model: nn.Module) -> Iterator[str]:
@@ -187,6 +170,12 @@ def _strides_in_1x1(model: nn.Module) -> bool | None:
 
 def _has_bottlenecks(tensors: Mapping[str, torch.Tensor], answer: bool) -> bool | None:
     return answer if _find(tensors, "res2.0.conv3.weight") is not None else None
+
+
+def _lacks_classifier(tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Tell whether a file has a VGG's classifier, but no values in it."""
+    weight = tensors.get("classifier.0.weight")
+    return weight is not None and weight.is_floating_point() and bool(weight.isnan().all())
 
 
 def _find(tensors: Mapping[str, torch.Tensor], ending: str) -> torch.Tensor | None:

@@ -1,4 +1,4 @@
-"""The names of torchvision's and timm's ResNets, and of torchvision's R-CNNs, in Detectron2's terms."""
+"""The names of torchvision's trunks and R-CNNs, and of timm's ResNets, in Detectron2's terms."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from cardamage.checkpoint.caffe2_names import background_last
+from cardamage.checkpoint.torchvision_trunks import convnext_name, is_convnext, vgg_names
 from cardamage.errors import CheckpointError
 
 __all__ = ["COCO_CLASSES", "coco_classes", "convert", "is_torchvision_detector", "is_torchvision_trunk"]
@@ -55,8 +56,10 @@ COCO_CLASSES = _COCO_IDS - len(_UNUSED_COCO_IDS)
 
 
 def is_torchvision_trunk(names: Iterable[str]) -> bool:
-    """Tell whether names are those of a ResNet of torchvision or timm."""
+    """Tell whether names are those of torchvision's ResNets (or timm's), VGGs or ConvNeXts."""
     names = set(names)
+    if is_convnext(names) or vgg_names(names) is not None:
+        return True
     return "layer1.0.conv1.weight" in names and any(name.startswith("conv1.") for name in names)
 
 
@@ -85,7 +88,7 @@ def convert(weights: Mapping[str, torch.Tensor], path: str) -> tuple[dict[str, t
         fixed = _numbered_layers(weights)
         origin = {_detector_name(name, fixed): name for name in weights}
     else:
-        origin = {_trunk_name(name): name for name in weights}
+        origin = {ours: name for name, ours in _trunk_names(weights).items()}
     return {name: background_last(name, weights[theirs]) for name, theirs in origin.items()}, origin
 
 
@@ -110,6 +113,18 @@ def coco_classes(name: str, value: torch.Tensor) -> torch.Tensor:
     if layer.endswith("mask_head.predictor") and len(value) == _COCO_IDS:
         return value[used]
     return value
+
+
+def _trunk_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the names here of a trunk's weights, by their own."""
+    names = list(names)
+    if is_convnext(names):
+        return {name: convnext_name(name) for name in names}
+    layers = vgg_names(names)
+    if layers is None:
+        return {name: _trunk_name(name) for name in names}
+    split = {name: name.rpartition(".") for name in names}
+    return {name: f"{layers.get(layer, layer)}.{last}" for name, (layer, _, last) in split.items()}
 
 
 def _trunk_name(name: str) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Collection, Iterable
 __all__ = ["heads_without_weights", "is_classifier", "parts_of"]
 
 _STEM = "stem.conv1.weight"
-_CLASSIFIER = re.compile(r"^(backbone\.(bottom_up\.)?)?(stem\.)?(fc\d*|linear)\.(weight|bias)$")
+_CLASSIFIER = re.compile(
+    r"^(backbone\.(bottom_up\.)?)?(stem\.)?(fc\d*|linear|classifier\.\d)\.(weight|bias)$"
+)
 
 
 def heads_without_weights(names: Collection[str], missing: Iterable[str]) -> list[str]:
