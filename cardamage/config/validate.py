@@ -14,7 +14,7 @@ from .node import CfgNode
 
 __all__ = ["validate_cfg"]
 
-_BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
+_BOX_LOSSES = ("smooth_l1", "l1", "iou", "giou", "diou", "ciou")
 _NORMS = ("", "BN", "SyncBN", "nnSyncBN", "FrozenBN", "GN", "LN")
 _POOLERS = ("ROIAlignV2", "ROIAlign", "ROIPool", "ROIAlignRotated")
 _ON_OFF = (True, False)

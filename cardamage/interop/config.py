@@ -14,6 +14,7 @@ from detectron2.config import get_cfg as get_upstream_cfg
 
 from cardamage.config import CfgNode, get_cfg
 from cardamage.config.exact import EXACT
+from cardamage.errors import ConfigValueError
 from cardamage.utils.files import atomic_write
 
 __all__ = ["own_keys_in_use", "save_configs", "to_upstream", "without_effect"]
@@ -50,6 +51,9 @@ def to_upstream(cfg: CfgNode) -> UpstreamNode:
 
     Args:
         cfg: a full config, device and class count resolved.
+
+    Raises:
+        ConfigValueError: a loss that Detectron2 doesn't have.
     """
     upstream = get_upstream_cfg()
     for key, value in cfg.leaves():
@@ -58,8 +62,20 @@ def to_upstream(cfg: CfgNode) -> UpstreamNode:
             node[name] = copy.deepcopy(value)
     if _amp_off(cfg):
         upstream.SOLVER.AMP.ENABLED = False
+    for name in ("RPN", "ROI_BOX_HEAD"):
+        _translate_box_loss(upstream.MODEL[name], f"MODEL.{name}.BBOX_REG_LOSS_TYPE")
     upstream.freeze()
     return upstream
+
+
+def _translate_box_loss(node: UpstreamNode, key: str) -> None:
+    """Tell a node's localization loss in Detectron2's words."""
+    if node.BBOX_REG_LOSS_TYPE == "l1":
+        node.BBOX_REG_LOSS_TYPE, node.SMOOTH_L1_BETA = "smooth_l1", 0.0
+    if node.BBOX_REG_LOSS_TYPE == "iou":
+        raise ConfigValueError(
+            f"{key} is 'iou', which Detectron2 doesn't have: set it to 'giou', or leave --backend out."
+        )
 
 
 def without_effect(cfg: CfgNode) -> list[str]:

@@ -22,7 +22,7 @@ __getattr__ = absent_names(__name__)
 
 # A predicted box is at most as much larger than its source as 1000 pixels are to 16.
 _DEFAULT_SCALE_CLAMP = math.log(1000.0 / 16)
-_OVERLAP_LOSSES = ("giou", "diou", "ciou")
+_OVERLAP_LOSSES = ("iou", "giou", "diou", "ciou")
 
 
 def _center_size(boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -138,7 +138,7 @@ def box_regression_loss(
         deltas: (..., 4) predicted offsets.
         gt_boxes: (..., 4) the ground truth.
         foreground: (...) bool.
-        kind: ``smooth_l1`` on the offsets, or ``giou``, ``diou``, ``ciou`` on the boxes.
+        kind: ``smooth_l1`` or ``l1`` on the offsets, or ``iou``, ``giou``, ``diou``, ``ciou`` on the boxes.
         beta: where smooth L1 turns from quadratic to linear; 0 for plain L1.
 
     Returns:
@@ -153,14 +153,14 @@ def box_regression_loss(
     unit = (torch.arange(4, device=src_boxes.device) // 2).to(src_boxes.dtype)  # the box (0, 0, 1, 1)
     src_boxes = torch.where(keep, src_boxes, unit)
     gt_boxes = torch.where(keep, gt_boxes.to(src_boxes.dtype), unit)
-    if kind == "smooth_l1":
+    if kind in ("smooth_l1", "l1"):
         target = transform.get_deltas(src_boxes, gt_boxes)
-        loss = smooth_l1_loss(deltas, target, beta=beta, reduction="none").sum(dim=-1)
+        loss = smooth_l1_loss(deltas, target, beta if kind == "smooth_l1" else 0.0, "none").sum(dim=-1)
     elif kind in _OVERLAP_LOSSES:
         loss = overlap_loss(transform.apply_deltas(deltas, src_boxes), gt_boxes, kind)
     else:
         raise ConfigValueError(
-            f'BBOX_REG_LOSS_TYPE is "{kind}", but must be one of smooth_l1, {", ".join(_OVERLAP_LOSSES)}'
+            f'BBOX_REG_LOSS_TYPE is "{kind}", but must be one of smooth_l1, l1, {", ".join(_OVERLAP_LOSSES)}'
         )
     return torch.where(foreground, loss, torch.zeros_like(loss)).sum()
 

@@ -13,6 +13,7 @@ pytest.importorskip("detectron2", reason="needs Detectron2, see docs/parity.md")
 import detectron2.config as upstream_config
 
 from cardamage.config import get_cfg
+from cardamage.errors import ConfigValueError
 from cardamage.interop.config import CARRIED_OUT, own_keys_in_use, save_configs, to_upstream, without_effect
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +74,18 @@ def test_a_key_is_named_unless_it_asks_for_what_detectron2_does_always() -> None
     assert without_effect(cfg) == []
     cfg.merge_from_list([word for pair in others.items() for word in pair])
     assert set(without_effect(cfg)) == set(others)
+
+
+def test_losses_are_told_in_its_words_or_refused() -> None:
+    cfg = get_cfg()
+    cfg.MODEL.RPN.BBOX_REG_LOSS_TYPE, cfg.MODEL.RPN.SMOOTH_L1_BETA = "l1", 0.5
+    upstream = to_upstream(cfg).MODEL.RPN
+    assert (upstream.BBOX_REG_LOSS_TYPE, upstream.SMOOTH_L1_BETA) == ("smooth_l1", 0.0)
+    cfg.MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE = "iou"
+    with pytest.raises(
+        ConfigValueError, match="MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE is 'iou', which Detectron2"
+    ):
+        to_upstream(cfg)
 
 
 def test_mixed_precision_on_a_processor_is_off_and_named() -> None:

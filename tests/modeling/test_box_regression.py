@@ -57,7 +57,7 @@ def test_linear_transform_and_back(normalize: bool) -> None:
     torch.testing.assert_close(transform.apply_deltas(deltas, source), target)
 
 
-@pytest.mark.parametrize("kind", ["smooth_l1", "giou", "diou", "ciou"])
+@pytest.mark.parametrize("kind", ["smooth_l1", "l1", "iou", "giou", "diou", "ciou"])
 @pytest.mark.parametrize("beta", [0.0, 0.5])
 def test_background_rows_may_hold_anything(kind: str, beta: float) -> None:
     rng = np.random.default_rng(1)
@@ -92,5 +92,6 @@ def test_smooth_l1_in_closed_form() -> None:
     assert box_regression_loss(transform, box, deltas, box, used).item() == pytest.approx(3.3)
     smooth = box_regression_loss(transform, box, deltas, box, used, beta=0.5).item()
     assert smooth == pytest.approx(0.1**2 + 0.2**2 + (1.0 - 0.25) + (2.0 - 0.25))
+    assert box_regression_loss(transform, box, deltas, box, used, "l1", beta=0.5).item() == pytest.approx(3.3)
     with pytest.raises(ConfigValueError, match="BBOX_REG_LOSS_TYPE"):
         box_regression_loss(transform, box, deltas, box, used, kind="l3")

@@ -33,8 +33,16 @@ HEADS: dict[str, dict[str, Any]] = {
 }
 BOX, MASK = "MODEL.ROI_BOX_HEAD.", "MODEL.ROI_MASK_HEAD."
 CASES: dict[str, dict[str, Any]] = {
-    "smoothing_inverse": {BOX + "LABEL_SMOOTHING": 0.1, BOX + "CLASS_WEIGHTS": "inverse"},
-    "sigmoid_effective": {BOX + "USE_SIGMOID_CE": True, BOX + "CLASS_WEIGHTS": "effective"},
+    "smoothing_inverse": {
+        BOX + "LABEL_SMOOTHING": 0.1,
+        BOX + "CLASS_WEIGHTS": "inverse",
+        BOX + "BBOX_REG_LOSS_TYPE": "l1",
+    },
+    "sigmoid_effective": {
+        BOX + "USE_SIGMOID_CE": True,
+        BOX + "CLASS_WEIGHTS": "effective",
+        BOX + "BBOX_REG_LOSS_TYPE": "iou",
+    },
     "focal": {BOX + "CLASS_LOSS": "focal", BOX + "PRIOR_PROB": 0.1, MASK + "LOSS": "dice"},
     "sigmoid_focal": {
         BOX + "CLASS_LOSS": "focal",
