@@ -41,7 +41,6 @@ PARTS: dict[str, str] = {
     "build_resnet_deeplab_backbone": "of the project DeepLab",
     "CoarseMaskHead": "of the project PointRend",
     "ImplicitPointRendMaskHead": "of the project PointRend",
-    "PointRendMaskHead": "of the project PointRend",
     "PointRendROIHeads": "of the project PointRend",
     "DensePoseROIHeads": "of the project DensePose",
     "TridentRPN": "of the project TridentNet",
@@ -56,12 +55,7 @@ _PROJECTS: dict[str, tuple[str, ...]] = {
     "PointRend": (
         "INPUT.COLOR_AUG_SSD",
         "MODEL.IMPLICIT_POINTREND",
-        "MODEL.POINT_HEAD",
-        "MODEL.ROI_MASK_HEAD.FC_DIM",
-        "MODEL.ROI_MASK_HEAD.IN_FEATURES",
-        "MODEL.ROI_MASK_HEAD.NUM_FC",
-        "MODEL.ROI_MASK_HEAD.OUTPUT_SIDE_RESOLUTION",
-        "MODEL.ROI_MASK_HEAD.POINT_HEAD_ON",
+        "MODEL.POINT_HEAD.COARSE_SEM_SEG_HEAD_NAME",
     ),
     "PointSup": ("INPUT.POINT_SUP", "INPUT.SAMPLE_POINTS"),
     "DensePose": (

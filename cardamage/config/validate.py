@@ -36,11 +36,13 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "INPUT.RANDOM_FLIP": ("horizontal", "vertical", "none"),
     "INPUT.RESIZE": ("native", "exact"),
     "INPUT.SCALED_DECODE": _ON_OFF,
+    "MODEL.BACKBONE.STEM_LRN.ENABLED": _ON_OFF,
     "MODEL.CHANNELS_LAST": (*_ON_OFF, "auto"),
     "MODEL.COMPILE": (*_ON_OFF, "auto"),
     "MODEL.CONVNEXT.SIZE": ("tiny", "small", "base", "large"),
     "MODEL.FPN.FUSE_TYPE": ("sum", "avg"),
     "MODEL.FPN.NORM": _NORMS,
+    "MODEL.POINT_HEAD.NAME": ("StandardPointHead",),
     "MODEL.RESNETS.DEPTH": (18, 34, 50, 101, 152),
     "MODEL.RESNETS.NORM": _NORMS,
     "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": _BOX_LOSSES,
@@ -52,7 +54,8 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "MODEL.ROI_HEADS.NMS_TYPE": ("hard", "soft_linear", "soft_gaussian", "diou"),
     "MODEL.ROI_MASK_HEAD.LOSS": MASK_LOSSES,
     "MODEL.ROI_MASK_HEAD.NORM": _NORMS,
-    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": _POOLERS,
+    # Without one the head is given the feature maps.
+    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": ("", *_POOLERS),
     "MODEL.RPN.BBOX_REG_LOSS_TYPE": _BOX_LOSSES,
     "MODEL.RPN.ASSIGNER": ("max_iou", "atss"),
     "MODEL.RPN.SAMPLED_GRADIENT": _ON_OFF,
@@ -77,18 +80,31 @@ _RANGES: dict[str, tuple[float, float | None]] = {
     "INPUT.MAX_SIZE_TRAIN": (1, None),
     "INPUT.MIN_SIZE_TEST": (0, None),
     "MODEL.BACKBONE.FREEZE_AT": (0, None),
+    "MODEL.BACKBONE.STEM_LRN.ALPHA": (0, None),
+    "MODEL.BACKBONE.STEM_LRN.BETA": (0, None),
+    "MODEL.BACKBONE.STEM_LRN.SIZE": (1, None),
     "MODEL.CONVNEXT.DROP_PATH": (0, 1),
     "MODEL.CONVNEXT.LAYER_SCALE": (0, None),
     "MODEL.ROI_BOX_HEAD.FOCAL_LOSS_ALPHA": (-1, 1),
     "MODEL.ROI_BOX_HEAD.FOCAL_LOSS_GAMMA": (0, None),
+    "MODEL.POINT_HEAD.FC_DIM": (1, None),
+    "MODEL.POINT_HEAD.IMPORTANCE_SAMPLE_RATIO": (0, 1),
+    "MODEL.POINT_HEAD.NUM_FC": (1, None),
+    "MODEL.POINT_HEAD.OVERSAMPLE_RATIO": (1, None),
+    "MODEL.POINT_HEAD.SUBDIVISION_NUM_POINTS": (1, None),
+    "MODEL.POINT_HEAD.SUBDIVISION_STEPS": (0, 7),
+    "MODEL.POINT_HEAD.TRAIN_NUM_POINTS": (1, None),
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": (1, None),
     "MODEL.ROI_HEADS.NMS_THRESH_TEST": (0, 1),
     "MODEL.ROI_HEADS.NUM_CLASSES": (1, None),
     "MODEL.ROI_HEADS.POSITIVE_FRACTION": (0, 1),
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST": (0, 1),
     "MODEL.ROI_HEADS.SOFT_NMS_SCORE_THRESH": (0, 1),
+    "MODEL.ROI_MASK_HEAD.FC_DIM": (1, None),
+    "MODEL.ROI_MASK_HEAD.NUM_FC": (1, None),
     "MODEL.ROI_MASK_HEAD.BOUNDARY_WEIGHT": (0, None),
     "MODEL.ROI_MASK_HEAD.NUM_UPSAMPLE": (1, 4),
+    "MODEL.ROI_MASK_HEAD.OUTPUT_SIDE_RESOLUTION": (1, 56),
     "MODEL.RPN.BATCH_SIZE_PER_IMAGE": (1, None),
     "MODEL.RPN.NMS_THRESH": (0, 1),
     "MODEL.RPN.POSITIVE_FRACTION": (0, 1),
@@ -106,6 +122,8 @@ _RANGES: dict[str, tuple[float, float | None]] = {
     "WRITER_PERIOD": (1, None),
 }
 
+_ABOVE_ZERO = ("MODEL.BACKBONE.STEM_LRN.K", "MODEL.ROI_HEADS.SOFT_NMS_SIGMA")
+
 
 def validate_cfg(cfg: CfgNode) -> None:
     """Refuse values that can't work, before anything is built from them.
@@ -120,10 +138,9 @@ def validate_cfg(cfg: CfgNode) -> None:
         _check_choice(key, _value(cfg, key), choices)
     for key, (least, greatest) in _RANGES.items():
         _check_range(key, _value(cfg, key), least, greatest)
-    if cfg.MODEL.ROI_HEADS.SOFT_NMS_SIGMA <= 0:
-        raise ConfigValueError(
-            f"MODEL.ROI_HEADS.SOFT_NMS_SIGMA is {cfg.MODEL.ROI_HEADS.SOFT_NMS_SIGMA}; it must be above 0."
-        )
+    for key in _ABOVE_ZERO:
+        if not _is_number(_value(cfg, key)) or _value(cfg, key) <= 0:
+            raise ConfigValueError(f"{key} is {_value(cfg, key)}; it must be above 0.")
     check_class_loss(cfg)
     _check_device(cfg)
     _check_sizes(cfg)

@@ -14,9 +14,9 @@ from cardamage.errors import ConfigKeyError
 @pytest.mark.parametrize(
     ("key", "project"),
     [
-        ("MODEL.POINT_HEAD", "PointRend"),
-        ("MODEL.POINT_HEAD.FC_DIM", "PointRend"),
-        ("MODEL.ROI_MASK_HEAD.FC_DIM", "PointRend"),
+        ("MODEL.POINT_HEAD.COARSE_SEM_SEG_HEAD_NAME", "PointRend"),
+        ("MODEL.IMPLICIT_POINTREND", "PointRend"),
+        ("MODEL.IMPLICIT_POINTREND.POS_ENC_ENABLED", "PointRend"),
         ("MODEL.DENSEPOSE_ON", "DensePose"),
         ("MODEL.ROI_DENSEPOSE_HEAD.CSE.EMBED_SIZE", "DensePose"),
         ("MODEL.SEM_SEG_HEAD.ASPP_DROPOUT", "DeepLab"),

@@ -30,7 +30,7 @@ MODELS = [
     ("ROI_HEADS.NAME", "PointRendROIHeads", "'PointRendROIHeads' (of the project PointRend)"),
     ("ANCHOR_GENERATOR.NAME", "RotatedAnchorGenerator", "'RotatedAnchorGenerator' (rotated boxes)"),
     ("ROI_BOX_HEAD.POOLER_TYPE", "ROIAlignRotated", "'ROIAlignRotated' (rotated boxes)"),
-    ("ROI_MASK_HEAD.NAME", "PointRendMaskHead", "'PointRendMaskHead' (of the project PointRend)"),
+    ("ROI_MASK_HEAD.NAME", "CoarseMaskHead", "'CoarseMaskHead' (of the project PointRend)"),
 ]
 
 
@@ -150,7 +150,7 @@ def test_what_a_script_registers_is_here() -> None:
 
 
 def test_parts_that_the_model_does_not_have_are_not_looked_at() -> None:
-    cfg = cfg_with("MODEL.ROI_MASK_HEAD.NAME", "PointRendMaskHead")
+    cfg = cfg_with("MODEL.ROI_MASK_HEAD.NAME", "CoarseMaskHead")
     cfg.MODEL.MASK_ON = False
     check_model_scope(cfg)
     cfg = cfg_with("MODEL.ROI_HEADS.NAME", "RROIHeads")

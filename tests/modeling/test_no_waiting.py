@@ -59,6 +59,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "giou": {"MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": "giou", "MODEL.RPN.BBOX_REG_LOSS_TYPE": "giou"},
     "whole_head_gradient": {"MODEL.RPN.SAMPLED_GRADIENT": False},
     "fine_masks": {"MODEL.ROI_MASK_HEAD.NUM_UPSAMPLE": 2},
+    "points": {"MODEL.ROI_MASK_HEAD.NAME": "PointRendMaskHead"},
+    "points_of_the_paper": {
+        "MODEL.ROI_MASK_HEAD.NAME": "PointRendMaskHead",
+        "MODEL.ROI_MASK_HEAD.POOLER_TYPE": "",
+        "MODEL.CHANNELS_LAST": True,
+    },
     "atss": {"MODEL.RPN.ASSIGNER": "atss"},
     "predicted_boxes": {"MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": True},
     "bf16": {"MODEL.CHANNELS_LAST": True},

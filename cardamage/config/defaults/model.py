@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .dense import panoptic_fpn, retinanet, sem_seg_head
+from .point import point_head
 from .roi import roi_box_cascade_head, roi_box_head, roi_heads, roi_keypoint_head, roi_mask_head
 from .rpn import anchor_generator, proposal_generator, rpn
 
@@ -15,7 +16,7 @@ def model() -> dict[str, Any]:
     """All of MODEL."""
     return {
         **_common(),
-        "BACKBONE": {"NAME": "build_resnet_backbone", "FREEZE_AT": 2},
+        "BACKBONE": {"NAME": "build_resnet_backbone", "FREEZE_AT": 2, "STEM_LRN": _stem_lrn()},
         "FPN": {"IN_FEATURES": [], "OUT_CHANNELS": 256, "NORM": "", "FUSE_TYPE": "sum"},
         "RESNETS": _resnets(),
         "VGG": _vgg(),
@@ -27,6 +28,7 @@ def model() -> dict[str, Any]:
         "ROI_BOX_HEAD": roi_box_head(),
         "ROI_BOX_CASCADE_HEAD": roi_box_cascade_head(),
         "ROI_MASK_HEAD": roi_mask_head(),
+        "POINT_HEAD": point_head(),
         "ROI_KEYPOINT_HEAD": roi_keypoint_head(),
         "SEM_SEG_HEAD": sem_seg_head(),
         "PANOPTIC_FPN": panoptic_fpn(),
@@ -52,6 +54,24 @@ def _common() -> dict[str, Any]:
         # Ours: torch.channels_last memory layout; "auto" takes it where SOLVER.AMP is on, and in any
         # training on a CPU.
         "CHANNELS_LAST": "auto",
+    }
+
+
+def _stem_lrn() -> dict[str, Any]:
+    """Ours: local response normalization behind the stem, against reflections of light.
+
+    Strong responses hold those of the channels beside them down (Krizhevsky et al., ImageNet Classification,
+    NeurIPS 2012): ``x / (K + ALPHA * mean(x²))^BETA`` over SIZE channels, as ``torch.nn.LocalResponseNorm``.
+    It has no weights; trunks that were trained without it must learn with it (``FREEZE_AT 0``).
+    """
+    return {
+        "ENABLED": False,
+        "SIZE": 5,
+        # For responses near 1, as those behind a norm are. The paper's 1e-4 is for responses in the hundreds,
+        # and does next to nothing here.
+        "ALPHA": 1.0,
+        "BETA": 0.75,
+        "K": 1.0,
     }
 
 

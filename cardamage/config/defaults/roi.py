@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .point import coarse_mask
+
 __all__ = ["roi_box_cascade_head", "roi_box_head", "roi_heads", "roi_keypoint_head", "roi_mask_head"]
 
 
@@ -110,6 +112,7 @@ def roi_mask_head() -> dict[str, Any]:
         # R-CNN, ICCV 2017), 2 of 56, for scratches that are thinner than a cell of 28. POOLER_RESOLUTION 28
         # gives 56, too, with finer features.
         "NUM_UPSAMPLE": 1,
+        **coarse_mask(),
     }
 
 

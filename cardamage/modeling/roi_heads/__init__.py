@@ -15,6 +15,7 @@ from .mask_head import (
     MaskRCNNConvUpsampleHead,
     build_mask_head,
 )
+from .point_rend import PointRendMaskHead
 from .res5 import Res5ROIHeads
 from .roi_heads import StandardROIHeads
 
@@ -28,6 +29,7 @@ __all__ = [
     "FastRCNNConvFCHead",
     "FastRCNNOutputLayers",
     "MaskRCNNConvUpsampleHead",
+    "PointRendMaskHead",
     "ROIHeads",
     "Res5ROIHeads",
     "StandardROIHeads",

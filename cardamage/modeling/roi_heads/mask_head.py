@@ -38,7 +38,7 @@ ROI_MASK_HEAD_REGISTRY.__doc__ = (
 )
 
 
-def _of_class(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+def of_class(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     """Take of (M, C, h, w) every row's class, or the only one: (M, h, w)."""
     if logits.shape[1] == 1:
         return logits[:, 0]
@@ -68,7 +68,7 @@ def _loss_and_shares(
     mask_loss: MaskLoss,
 ) -> tuple[torch.Tensor, ...]:
     """Return the loss, then the shares of wrong pixels of all, of background, of foreground."""
-    logits = _of_class(pred_mask_logits, classes).float()
+    logits = of_class(pred_mask_logits, classes).float()
     return (mask_loss(logits, truth, valid), *_wrong_shares(logits.detach(), truth, valid))
 
 
@@ -113,7 +113,7 @@ def mask_rcnn_loss(
     storage.put_scalar("mask_rcnn/false_positive", false_positive)
     storage.put_scalar("mask_rcnn/false_negative", false_negative)
     if vis_period > 0 and storage.iter % vis_period == 0:
-        logits = _of_class(pred_mask_logits.detach(), classes).float()
+        logits = of_class(pred_mask_logits.detach(), classes).float()
         pairs = torch.cat([logits.sigmoid(), truth.float()], dim=2)
         for i, pair in enumerate(pairs[valid]):
             storage.put_image(f"Left: mask prediction;   Right: mask GT ({i})", pair.expand(3, -1, -1))
@@ -129,11 +129,11 @@ def mask_rcnn_inference(pred_mask_logits: torch.Tensor, pred_instances: Sequence
             (Ri, 1, size, size) in float32. Of a batch of detections every place has logits.
     """
     if isinstance(pred_instances, DetectionBatch):
-        probs = _of_class(pred_mask_logits, pred_instances.classes.flatten()).float().sigmoid()[:, None]
+        probs = of_class(pred_mask_logits, pred_instances.classes.flatten()).float().sigmoid()[:, None]
         pred_instances.masks = probs.unflatten(0, pred_instances.valid.shape)
         return
     classes = torch.cat([x.pred_classes for x in pred_instances])
-    probs = _of_class(pred_mask_logits, classes).float().sigmoid()[:, None]
+    probs = of_class(pred_mask_logits, classes).float().sigmoid()[:, None]
     for part, instances in zip(probs.split([len(x) for x in pred_instances]), pred_instances, strict=True):
         instances.pred_masks = part
 
@@ -180,9 +180,15 @@ class BaseMaskRCNNHead(nn.Module):
         """
         logits = self.layers(x)
         if self.training:
-            return {"loss_mask": mask_rcnn_loss(logits, instances, self.vis_period, self.mask_loss) * self.loss_weight}
+            return self.losses(logits, instances)
         mask_rcnn_inference(logits, instances)
         return instances
+
+    def losses(self, logits: torch.Tensor, instances: Any) -> dict[str, torch.Tensor]:
+        """Compute ``{"loss_mask": ...}`` of (M, C, size, size) logits; see :meth:`forward`."""
+        return {
+            "loss_mask": mask_rcnn_loss(logits, instances, self.vis_period, self.mask_loss) * self.loss_weight
+        }
 
     def layers(self, x: torch.Tensor) -> torch.Tensor:
         """Compute (M, C, size, size) logits from (M, C', H, W) features."""
@@ -256,6 +262,20 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
         for layer in self:
             x = layer(x)
         return x
+
+
+def takes_feature_maps(cfg: Any) -> bool:
+    """Tell whether the mask head crops its regions itself, from the feature maps.
+
+    Args:
+        cfg: the config tree.
+
+    Returns:
+        True without ``MODEL.ROI_MASK_HEAD.POOLER_TYPE``, and for heads that say so.
+    """
+    node = cfg.MODEL.ROI_MASK_HEAD
+    head = ROI_MASK_HEAD_REGISTRY.get(node.NAME)
+    return not node.POOLER_TYPE or getattr(head, "takes_feature_maps", False)
 
 
 def build_mask_head(cfg: Any, input_shape: Any) -> nn.Module:

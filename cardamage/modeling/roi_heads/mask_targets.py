@@ -11,6 +11,7 @@ import torch
 from torchvision.ops import roi_align
 
 from cardamage.layers import PackedPolygons, pack_polygons, rasterize_polygons_in_boxes
+from cardamage.layers.point_membership import points_in_polygons, points_on_bitmaps
 from cardamage.structures import BitMasks, Instances, PolygonMasks
 
 from ..batch import RoiRows, TargetBatch
@@ -40,6 +41,10 @@ class MaskRows:
         """Return (F, size, size) bool masks within the regions."""
         return crop_targets(self.rows, self.targets, size)
 
+    def at(self, points: torch.Tensor) -> torch.Tensor:
+        """Return what the masks are at (F, P, 2) points in the network's pixels, (F, P) float32 0 to 1."""
+        return read_targets(self.rows, self.targets, points)
+
 
 def crop_targets(rows: RoiRows, targets: TargetBatch, size: int) -> torch.Tensor:
     """Crop every row's ground truth mask to its box.
@@ -63,6 +68,41 @@ def crop_targets(rows: RoiRows, targets: TargetBatch, size: int) -> torch.Tensor
         return rasterize_polygons_in_boxes(table.to(device, non_blocking=True), index, rows.boxes, size)
     index = _table_rows(rows, _first_rows(instances))
     return _crop_bitmaps([_bitmaps(t) for t in used], index, rows.boxes, size)
+
+
+def read_targets(rows: RoiRows, targets: TargetBatch, points: torch.Tensor) -> torch.Tensor:
+    """Read every row's ground truth mask at points.
+
+    Args:
+        rows: F regions with ``gt_index``.
+        targets: the ground truth of all images, with ``gt_masks``.
+        points: (F, P, 2) x and y in the network's pixels.
+
+    Returns:
+        (F, P) float32 on the rows' device: 0 or 1 of polygons, which are exact; of bitmaps, whose pixels are
+        interpolated, values between.
+    """
+    device, instances = rows.boxes.device, targets.instances
+    used = [t for t in instances if len(t)]
+    if not used:
+        return torch.zeros(points.shape[:2], device=device)
+    if all(isinstance(t.gt_masks, PolygonMasks) for t in used):
+        table, first = _polygon_table(instances)
+        index = _table_rows(rows, first)
+        return points_in_polygons(table.to(device, non_blocking=True), index, points).float()
+    index = _table_rows(rows, _first_rows(instances))
+    return points_on_bitmaps([_bitmaps(t).tensor for t in used], index, points)
+
+
+def rows_of(proposals: Sequence[Instances]) -> MaskRows:
+    """Return lists of proposals, each with the ``gt_masks`` it is matched to, as rows."""
+    rows = RoiRows.from_boxes([x.proposal_boxes for x in proposals])
+    counts = [len(x) for x in proposals]
+    index = [torch.arange(count) for count in counts] or [torch.zeros(0, dtype=torch.int64)]
+    rows.gt_index = torch.cat(index).to(rows.boxes.device, non_blocking=True)
+    rows.gt_classes = torch.cat([x.gt_classes for x in proposals])
+    nothing = rows.boxes.new_zeros((len(counts), 0))
+    return MaskRows(rows, TargetBatch(nothing, nothing, nothing, list(proposals)))
 
 
 def _first_rows(instances: Sequence[Instances]) -> list[int]:

@@ -31,7 +31,7 @@ from .base import (
 from .box_head import ROI_BOX_HEAD_REGISTRY, build_box_head
 from .detection import detected_regions, infer
 from .fast_rcnn import FastRCNNOutputLayers
-from .mask_head import ROI_MASK_HEAD_REGISTRY, build_mask_head
+from .mask_head import ROI_MASK_HEAD_REGISTRY, build_mask_head, takes_feature_maps
 from .res5 import Res5ROIHeads
 
 __all__ = [
@@ -133,7 +133,7 @@ class StandardROIHeads(ROIHeads):
         node = cfg.MODEL.ROI_MASK_HEAD
         pooler: ROIPooler | None = None
         shape: Any = {name: input_shape[name] for name in names}
-        if node.POOLER_TYPE:
+        if not takes_feature_maps(cfg):
             pooler = make_pooler(node, input_shape, names)
             size = node.POOLER_RESOLUTION
             shape = ShapeSpec(channels=common_channels(input_shape, names), height=size, width=size)
