@@ -7,13 +7,14 @@ import io
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ...errors import DataError
 from ...utils.files import open_regular
+from ..images.decoder_warnings import damage, decoder_warnings
 from ..images.decoding import MOST_PIXELS, EncodedImage, read_header
 from ..images.hashes import photo_hash
 from ..images.reading import embedded_bytes
@@ -24,6 +25,10 @@ __all__ = ["Look", "look_at", "look_at_all"]
 # Pixels. Hashing needs little, but formats other than JPEG are decoded in full for it.
 _HASH_LEAST = (128, 128)
 _MOST_BYTES = 1 << 30
+# Pictures of which some are looked at again where the decoder warned of any.
+_AT_ONCE = 128
+# Zeros in a row that are a hole; colour profiles before the picture may have as many.
+_HOLE, _HEAD = 256, 1 << 12
 # Grey levels of borders that were put there on purpose; JPEG changes them a little.
 _BLACK, _WHITE = 8, 247
 
@@ -45,6 +50,7 @@ class Look:
         hash: see :func:`cardamage.data.images.hashes.photo_hash`.
         mirrored: the hash of its mirror image, left for right.
         blank_end: share of its height, from below, that is of one grey as decoders leave what is missing.
+        damage: what is wrong with a JPEG that can be decoded all the same, in words; empty for a whole one.
     """
 
     trouble: str | None = None
@@ -58,6 +64,7 @@ class Look:
     hash: int | None = None
     mirrored: int | None = None
     blank_end: float = 0.0
+    damage: str = ""
 
     @property
     def upright(self) -> tuple[int, int] | None:
@@ -75,8 +82,36 @@ def look_at_all(sources: Iterable[str], threads: int = 0) -> dict[str, Look]:
         threads: 0 is one for each core.
     """
     distinct = list(dict.fromkeys(sources))
+    found: dict[str, Look] = {}
     with ThreadPoolExecutor(max_workers=threads or os.cpu_count() or 1) as pool:
-        return dict(zip(distinct, pool.map(look_at, distinct), strict=True))
+        for start in range(0, len(distinct), _AT_ONCE):
+            some = distinct[start : start + _AT_ONCE]
+            with decoder_warnings() as said:
+                looks = dict(zip(some, pool.map(look_at, some), strict=True))
+            found |= _with_damage(looks, len(said.lines)) if said.lines else looks
+    return found
+
+
+def _with_damage(looks: dict[str, Look], warnings: int) -> dict[str, Look]:
+    """Look again, at one picture at a time, to learn which ones the decoder warned of."""
+    found = dict(looks)
+    for source, look in looks.items():
+        if warnings > 0 and look.kind == "JPEG" and look.trouble in (None, "undecodable"):
+            with decoder_warnings() as said:
+                look_at(source)
+            warnings -= len(said.lines)
+            if said.lines and look.trouble is None:
+                found[source] = replace(look, damage=damage(said.lines) or _zeros(source))
+    return found
+
+
+def _zeros(source: str) -> str:
+    """Tell of a hole in a JPEG that the decoder warned of mildly; others may hold zeros in even areas."""
+    try:
+        data = _bytes(source)
+    except (OSError, ValueError, DataError):
+        return ""
+    return "its data has a hole of zeros" if bytes(_HOLE) in data[_HEAD:].rstrip(b"\0") else ""
 
 
 def look_at(source: str) -> Look:

@@ -184,8 +184,9 @@ def test_a_photo_and_its_mirror_image(coco_set: Any, codes: Codes, split: str, c
 def test_a_jpeg_of_which_the_end_is_lost(coco_set: Any, codes: Codes) -> None:
     file = coco_set.train / "car1.jpg"
     data = file.read_bytes()
-    # As programs write it that close what they could read.
+    # As programs write it that close what they could read, and as others save that again.
     file.write_bytes(data[: len(data) * 2 // 3] + b"\xff\xd9")
+    cv2.imwrite(str(coco_set.train / "car5.jpg"), cv2.imread(str(file)))
     picture = cv2.imread(str(coco_set.train / "car2.jpg"))
     for name, grey, top in (("car2.jpg", 255, 0), ("car3.jpg", 0, 0), ("car4.jpg", 114, 20)):
         padded = picture.copy()
@@ -193,4 +194,6 @@ def test_a_jpeg_of_which_the_end_is_lost(coco_set: Any, codes: Codes) -> None:
         padded[:top] = grey
         cv2.imwrite(str(coco_set.train / name), cv2.flip(padded, 1) if grey else padded)
     found = codes(coco_set.save())
-    assert [(Path(hit.file).name, hit.text[:10]) for hit in found["D122"]] == [("car1.jpg", "the lower ")]
+    assert [(Path(hit.file).name, hit.text[:10]) for hit in found["D122"]] == [("car5.jpg", "the lower ")]
+    assert [Path(hit.file).name for hit in found["D123"]] == ["car1.jpg"]
+    assert "its data ends before the picture does; the lower " in found["D123"][0].text

@@ -168,10 +168,24 @@ noted(
     "Look at it, and copy it again.",
 )
 def blank_end(subject: Subject) -> Iterator[Hit]:
-    """Damaged JPEGs that end as they should: decoders fill what is missing, and say nothing."""
+    """JPEGs that were saved again after their end was lost: decoders fill what is missing with grey."""
     for source, look, _ in looked(subject):
-        if look.blank_end >= _BLANK:
+        if look.blank_end >= _BLANK and not look.damage:
             yield Hit(source, None, f"the lower {look.blank_end:.0%}")
+
+
+@check(
+    "D123",
+    "warning",
+    "JPEG whose data is damaged",
+    "Copy it again: what is behind the damage is shifted, of wrong colors or grey.",
+)
+def damaged(subject: Subject) -> Iterator[Hit]:
+    """JPEGs with a beginning and an end that the decoder warns of, and shows all the same."""
+    for source, look, named in looked(subject):
+        if look.damage:
+            grey = f"; the lower {look.blank_end:.0%} is of one grey" if look.blank_end >= _BLANK else ""
+            yield Hit(source, None, look.damage + grey, (named,) if named and named != source else ())
 
 
 @check(
