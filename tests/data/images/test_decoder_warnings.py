@@ -78,11 +78,13 @@ def test_other_text_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_stderr_comes_back_after_an_exception(capfd: pytest.CaptureFixture[str]) -> None:
-    block = decoder_warnings()
-    block.__enter__()
-    os.write(2, b"seen\n")
+    def fail() -> None:
+        with decoder_warnings():
+            os.write(2, b"seen\n")
+            raise KeyError
+
     with pytest.raises(KeyError):
-        block.__exit__(KeyError, KeyError(), None)
+        fail()
     os.write(2, b"and on\n")
     assert capfd.readouterr().err == "seen\nand on\n"
 
