@@ -8,7 +8,7 @@ from ..errors import ConfigValueError
 
 __all__ = ["CLASS_LOSSES", "CLASS_WEIGHTS", "MASK_LOSSES", "check_class_loss"]
 
-CLASS_LOSSES = ("cross_entropy", "focal", "quality_focal")
+CLASS_LOSSES = ("cross_entropy", "focal", "quality_focal", "seesaw", "equalization")
 """What MODEL.ROI_BOX_HEAD.CLASS_LOSS may be."""
 
 CLASS_WEIGHTS = ("none", "inverse", "effective")
@@ -42,6 +42,16 @@ def check_class_loss(cfg: Any) -> None:
         raise ConfigValueError(
             f"MODEL.ROI_BOX_HEAD.LABEL_SMOOTHING is {node.LABEL_SMOOTHING}, which CLASS_LOSS "
             f"{node.CLASS_LOSS!r} doesn't know: set it to 0, or CLASS_LOSS to 'cross_entropy'."
+        )
+    if node.CLASS_WEIGHTS != "none" and node.CLASS_LOSS in ("seesaw", "equalization"):
+        raise ConfigValueError(
+            f"MODEL.ROI_BOX_HEAD.CLASS_WEIGHTS is {node.CLASS_WEIGHTS!r}, but CLASS_LOSS {node.CLASS_LOSS!r} "
+            "weighs rare classes itself: set it to 'none'."
+        )
+    if node.USE_SIGMOID_CE and node.CLASS_LOSS == "seesaw":
+        raise ConfigValueError(
+            "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE is True, but CLASS_LOSS 'seesaw' scores classes against each "
+            "other: set it False."
         )
     if node.USE_FED_LOSS and not (entropy and node.LABEL_SMOOTHING == 0 and node.CLASS_WEIGHTS == "none"):
         raise ConfigValueError(

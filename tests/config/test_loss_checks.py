@@ -15,7 +15,8 @@ BOX = "MODEL.ROI_BOX_HEAD."
     [
         (
             {"CLASS_LOSS": "focus"},
-            "CLASS_LOSS is 'focus'; it must be one of 'cross_entropy', 'focal', 'quality_focal'",
+            "CLASS_LOSS is 'focus'; it must be one of 'cross_entropy', 'focal', 'quality_focal', 'seesaw', "
+            "'equalization'",
         ),
         (
             {"CLASS_WEIGHTS": "rare"},
@@ -31,6 +32,17 @@ BOX = "MODEL.ROI_BOX_HEAD."
             {"LABEL_SMOOTHING": 0.1, "CLASS_LOSS": "focal"},
             "LABEL_SMOOTHING is 0.1, which CLASS_LOSS 'focal' doesn't know: set it to 0, or CLASS_LOSS to "
             "'cross_entropy'.",
+        ),
+        ({"SEESAW_P": -0.5}, "SEESAW_P is -0.5; it must be at least 0."),
+        (
+            {"CLASS_LOSS": "equalization", "CLASS_WEIGHTS": "effective"},
+            "CLASS_WEIGHTS is 'effective', but CLASS_LOSS 'equalization' weighs rare classes itself: set it "
+            "to 'none'.",
+        ),
+        (
+            {"CLASS_LOSS": "seesaw", "USE_SIGMOID_CE": True},
+            "USE_SIGMOID_CE is True, but CLASS_LOSS 'seesaw' scores classes against each other: set it "
+            "False.",
         ),
         (
             {"USE_FED_LOSS": True, "CLASS_WEIGHTS": "inverse"},

@@ -62,7 +62,9 @@ def _class_loss() -> dict[str, Any]:
         # Ours: "focal" (Lin et al., Focal Loss, ICCV 2017) learns less of regions that are clear already,
         # with softmax or, where USE_SIGMOID_CE is on, a sigmoid for each class. "quality_focal" (Li et al.,
         # Generalized Focal Loss, NeurIPS 2020) has a sigmoid for each class, and its score tells how well
-        # the box fits.
+        # the box fits. "seesaw" (Wang et al., Seesaw Loss, CVPR 2021) and "equalization" (Tan et al.,
+        # Equalization Loss v2, CVPR 2021; a sigmoid for each class) find the rare classes on the way, and
+        # spare them what the objects of others teach.
         "CLASS_LOSS": "cross_entropy",
         # 0 counts clear regions fully. For "quality_focal" it is the paper's beta.
         "FOCAL_LOSS_GAMMA": 2.0,
@@ -70,6 +72,15 @@ def _class_loss() -> dict[str, Any]:
         "FOCAL_LOSS_ALPHA": 0.25,
         # The probability of an object that training starts with, for the losses with sigmoid or focus.
         "PRIOR_PROB": 0.01,
+        # How much "seesaw" minds how rare a class is, and how wrongly likely.
+        "SEESAW_P": 0.8,
+        "SEESAW_Q": 2.0,
+        # In "equalization" a class is half spared where its objects have pushed it up EQUALIZATION_MU times
+        # as much as others have pushed it down, more sharply with a greater _GAMMA; _ALPHA is how much more
+        # the few objects of a class that is spared may count.
+        "EQUALIZATION_GAMMA": 12.0,
+        "EQUALIZATION_MU": 0.8,
+        "EQUALIZATION_ALPHA": 4.0,
         # Ours: the share of the truth that is spread evenly over all classes and background (Szegedy et al.,
         # Rethinking the Inception Architecture, CVPR 2016); for "cross_entropy".
         "LABEL_SMOOTHING": 0.0,

@@ -10,6 +10,7 @@ from cardamage.errors import ConfigValueError
 from .class_loss import ClassLoss, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from .class_weights import ClassWeights
 from .focal import QualityFocal, SigmoidFocal, SoftmaxFocal
+from .long_tail import Equalization, Seesaw
 
 __all__ = ["build_class_loss"]
 
@@ -39,4 +40,9 @@ def build_class_loss(cfg: Any) -> ClassLoss | None:
         focal = SigmoidFocal if sigmoid else SoftmaxFocal
         focal = QualityFocal if kind == "quality_focal" else focal
         return focal(num_classes, weights, node.FOCAL_LOSS_GAMMA, node.FOCAL_LOSS_ALPHA, node.PRIOR_PROB)
+    if kind == "seesaw":
+        return Seesaw(num_classes, node.SEESAW_P, node.SEESAW_Q)
+    if kind == "equalization":
+        factors = node.EQUALIZATION_GAMMA, node.EQUALIZATION_MU, node.EQUALIZATION_ALPHA
+        return Equalization(num_classes, *factors, prior=node.PRIOR_PROB)
     raise ConfigValueError(f"MODEL.ROI_BOX_HEAD.CLASS_LOSS is {kind!r}, which there is no loss for.")

@@ -54,6 +54,8 @@ CASES: dict[str, dict[str, Any]] = {
         MASK + "LOSS": "bce_dice",
         MASK + "BOUNDARY_WEIGHT": 1.0,
     },
+    "seesaw": {BOX + "CLASS_LOSS": "seesaw", BOX + "BBOX_REG_LOSS_TYPE": "giou"},
+    "equalization": {BOX + "CLASS_LOSS": "equalization", BOX + "BBOX_REG_LOSS_TYPE": "diou"},
 }
 SIZE = (96, 128)
 
