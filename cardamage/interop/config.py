@@ -11,13 +11,14 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode as UpstreamNode
 from detectron2.config import get_cfg as get_upstream_cfg
+from detectron2.modeling import BACKBONE_REGISTRY
 
 from cardamage.config import CfgNode, get_cfg
 from cardamage.config.exact import EXACT
 from cardamage.errors import ConfigValueError
 from cardamage.utils.files import atomic_write
 
-__all__ = ["own_keys_in_use", "save_configs", "to_upstream", "without_effect"]
+__all__ = ["own_keys_in_use", "refuse_own_parts", "save_configs", "to_upstream", "without_effect"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,28 @@ def to_upstream(cfg: CfgNode) -> UpstreamNode:
         _translate_box_loss(upstream.MODEL[name], f"MODEL.{name}.BBOX_REG_LOSS_TYPE")
     upstream.freeze()
     return upstream
+
+
+def refuse_own_parts(cfg: CfgNode) -> None:
+    """Refuse parts of a model that Detectron2 doesn't have: without them it would be another model.
+
+    Args:
+        cfg: the full config.
+
+    Raises:
+        ConfigValueError: names the first of them.
+    """
+    name = cfg.MODEL.BACKBONE.NAME
+    if name not in BACKBONE_REGISTRY:
+        raise ConfigValueError(
+            f"MODEL.BACKBONE.NAME is {name}, which Detectron2 doesn't have: take "
+            "build_resnet_fpn_backbone, or leave --backend out."
+        )
+    if cfg.MODEL.BACKBONE.STEM_LRN.ENABLED:
+        raise ConfigValueError(
+            "MODEL.BACKBONE.STEM_LRN.ENABLED is True, which Detectron2 doesn't have: set it to False, "
+            "or leave --backend out."
+        )
 
 
 def _translate_box_loss(node: UpstreamNode, key: str) -> None:

@@ -27,7 +27,7 @@ from cardamage.evaluation import COCOEvaluator
 from cardamage.utils import comm
 
 from .checkpointing import ExchangeCheckpointer
-from .config import save_configs, to_upstream, without_effect
+from .config import refuse_own_parts, save_configs, to_upstream, without_effect
 from .datasets import adopt_upstream, has_run_lengths, register_for_testing, register_for_training
 from .trainer import RunPlan, trainer_class
 
@@ -93,6 +93,7 @@ def main(args: argparse.Namespace) -> Results | None:
             "TEST.AUG.ENABLED is True, but --backend detectron2 evaluates without test-time augmentation: "
             "set it False, and evaluate the weights with it by --eval-only without --backend."
         )
+    refuse_own_parts(cfg)
     default_setup(cfg, args)
     adopt_upstream([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
     with _in_sentences():

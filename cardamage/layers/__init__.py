@@ -7,6 +7,7 @@ from cardamage.absent import absent_names
 from .batch_norm import FrozenBatchNorm2d, LayerNorm, NaiveSyncBatchNorm, get_norm
 from .blocks import CNNBlockBase, DepthwiseSeparableConv2d
 from .deform_conv import DeformConv, ModulatedDeformConv
+from .local_response_norm import LocalResponseNorm
 from .losses import ciou_loss, diou_loss
 from .mask_ops import encode_pasted_masks, paste_masks_in_image
 from .nms import batched_nms, nms, nms_keep_mask
@@ -38,6 +39,7 @@ __all__ = [
     "FrozenBatchNorm2d",
     "LayerNorm",
     "Linear",
+    "LocalResponseNorm",
     "ModulatedDeformConv",
     "NaiveSyncBatchNorm",
     "PackedPolygons",

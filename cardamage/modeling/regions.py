@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from cardamage.layers import NaiveSyncBatchNorm
+from cardamage.layers import LocalResponseNorm, NaiveSyncBatchNorm
 from cardamage.utils.compiling import Compiler
 
 from .backbone.blocks import BasicBlock, BasicStem, BottleneckBlock, DeformBottleneckBlock
@@ -34,6 +34,7 @@ _REGIONS = (
     PatchStem,
     Downsample,
     ConvNeXtBlock,
+    LocalResponseNorm,
     StandardRPNHead,
     FastRCNNConvFCHead,
     FastRCNNOutputLayers,

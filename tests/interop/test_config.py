@@ -14,7 +14,14 @@ import detectron2.config as upstream_config
 
 from cardamage.config import get_cfg
 from cardamage.errors import ConfigValueError
-from cardamage.interop.config import CARRIED_OUT, own_keys_in_use, save_configs, to_upstream, without_effect
+from cardamage.interop.config import (
+    CARRIED_OUT,
+    own_keys_in_use,
+    refuse_own_parts,
+    save_configs,
+    to_upstream,
+    without_effect,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,3 +135,19 @@ def test_with_keys_of_its_own_there_is_a_second_file_for_detectron2(tmp_path: Pa
     read = upstream_config.get_cfg()
     read.merge_from_file(str(tmp_path / "config_detectron2.yaml"))
     assert read.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS == [[0.4, 0.8, 1.25, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MODEL.BACKBONE.NAME", "build_vgg_fpn_backbone"),
+        ("MODEL.BACKBONE.NAME", "build_convnext_backbone"),
+        ("MODEL.BACKBONE.STEM_LRN.ENABLED", True),
+    ],
+)
+def test_parts_that_make_another_model_are_refused(key: str, value: Any) -> None:
+    cfg = get_cfg()
+    refuse_own_parts(cfg)
+    cfg.merge_from_list([key, value])
+    with pytest.raises(ConfigValueError, match=f"{key} is {value}, which Detectron2 doesn't have"):
+        refuse_own_parts(cfg)

@@ -15,14 +15,14 @@ from torch import nn
 from cardamage.checkpoint import DetectionCheckpointer
 from cardamage.config import validate_cfg
 from cardamage.errors import ConfigValueError
-from cardamage.layers import FrozenBatchNorm2d, ShapeSpec
+from cardamage.layers import FrozenBatchNorm2d, LocalResponseNorm, ShapeSpec
 from cardamage.layers.fused_conv import has_fused_kernels
-from cardamage.modeling import Backbone, build_backbone, build_model
+from cardamage.modeling import BACKBONE_REGISTRY, Backbone, build_backbone, build_model
 from cardamage.modeling.batch import force_fixed_shapes
 from cardamage.modeling.fusion import FastInference
 from cardamage.modeling.fusion.plan import plan_fusion
 from cardamage.modeling.meta_arch.preprocessing import ImageModel
-from cardamage.modeling.regions import compile_model
+from cardamage.modeling.regions import _REGIONS, compile_model
 from cardamage.solver import build_optimizer
 from cardamage.solver.ema import ModelEMA
 from cardamage.utils.compiling import compiling
@@ -335,6 +335,56 @@ def test_norms_are_not_decayed(tiny_cfg: Make, kind: str) -> None:
         assert (parameter in decayed) == (".norm." not in name), name
 
 
+LRN = {"MODEL.BACKBONE.STEM_LRN.ENABLED": True, "MODEL.BACKBONE.STEM_LRN.ALPHA": 0.5}
+WITH_STEMS = {"resnet": {}, **SMALL}
+
+
+@pytest.mark.parametrize("kind", list(WITH_STEMS))
+def test_a_stem_with_response_normalization(tiny_cfg: Make, kind: str) -> None:
+    torch.manual_seed(0)
+    plain = build_backbone(tiny_cfg(**WITH_STEMS[kind])).bottom_up.eval()
+    _randomize(plain)
+    options = {**WITH_STEMS[kind], **LRN, "MODEL.BACKBONE.FREEZE_AT": 1}
+    model = build_model(tiny_cfg(**options)).eval()
+    trunk: Any = model.backbone.bottom_up
+    trunk.load_state_dict(plain.state_dict())
+    image = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        x = nn.LocalResponseNorm(5, 0.5)(plain.stem(image))
+        found = trunk(image)
+        for name, value in found.items():
+            x = getattr(plain, name)(x)
+            torch.testing.assert_close(value, x, rtol=1e-4, atol=1e-5)
+        for dtype, limit in ((torch.float32, 1e-5), (torch.bfloat16, 0.05)):
+            with plan_fusion(model, dtype, CPU).applied():
+                fused = trunk(image)
+            for name, value in found.items():
+                assert (fused[name].float() - value).norm() < limit * value.norm(), (name, dtype)
+
+
+def test_response_normalization_trains_compiled(tiny_cfg: Make, sample: Make) -> None:
+    model = build_model(tiny_cfg(**LRN))
+    assert LocalResponseNorm in _REGIONS
+    _, grads = _step(model, [sample(0, 2)], torch.bfloat16)
+    assert grads["backbone.bottom_up.stem.conv1.weight"].abs().max() > 0
+
+
+def test_response_normalization_needs_a_stem_that_has_a_place_for_it(tiny_cfg: Make) -> None:
+    @BACKBONE_REGISTRY.register()
+    class _NoStem(Backbone):
+        def __init__(self, cfg: Any, input_shape: ShapeSpec) -> None:
+            super().__init__()
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"x": x}
+
+    cfg = tiny_cfg(**LRN, **{"MODEL.BACKBONE.NAME": "_NoStem"})
+    with pytest.raises(
+        ConfigValueError, match="STEM_LRN.ENABLED is True, but MODEL.BACKBONE.NAME _NoStem has"
+    ):
+        build_backbone(cfg)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
@@ -343,6 +393,9 @@ def test_norms_are_not_decayed(tiny_cfg: Make, kind: str) -> None:
         ("MODEL.CONVNEXT.SIZE", "huge", "'tiny'"),
         ("MODEL.CONVNEXT.DROP_PATH", 1.5, "between 0 and 1"),
         ("MODEL.CONVNEXT.LAYER_SCALE", -1.0, "at least 0"),
+        ("MODEL.BACKBONE.STEM_LRN.SIZE", 0, "at least 1"),
+        ("MODEL.BACKBONE.STEM_LRN.ALPHA", -1.0, "at least 0"),
+        ("MODEL.BACKBONE.STEM_LRN.K", 0.0, "above 0"),
     ],
 )
 def test_bad_values_are_refused(tiny_cfg: Make, key: str, value: Any, allowed: str) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from cardamage.layers import ShapeSpec
+from torch import nn
+
+from cardamage.errors import ConfigValueError
+from cardamage.layers import LocalResponseNorm, ShapeSpec
 from cardamage.modeling.registry import Registry
 
 from .backbone import Backbone
@@ -26,12 +29,23 @@ def build_backbone(cfg: Any, input_shape: ShapeSpec | None = None) -> Backbone:
         The backbone, on the CPU.
 
     Raises:
+        ConfigValueError: a normalization of the stem asked of a backbone that has none.
         TypeError: what is registered under the name made something else than a backbone.
     """
     if input_shape is None:
         input_shape = ShapeSpec(channels=len(cfg.MODEL.PIXEL_MEAN))
     name = cfg.MODEL.BACKBONE.NAME
     backbone = BACKBONE_REGISTRY.get(name)(cfg, input_shape)
+    if cfg.MODEL.BACKBONE.STEM_LRN.ENABLED and not _has_response_norm(backbone):
+        raise ConfigValueError(
+            f"MODEL.BACKBONE.STEM_LRN.ENABLED is True, but MODEL.BACKBONE.NAME {name} has no place for it: "
+            "set it to False, or take one of cardamage's trunks."
+        )
     if not isinstance(backbone, Backbone):
         raise TypeError(f"MODEL.BACKBONE.NAME {name} made a {type(backbone).__name__}, not a Backbone")
     return backbone
+
+
+def _has_response_norm(backbone: Any) -> bool:
+    modules = backbone.modules() if isinstance(backbone, nn.Module) else ()
+    return any(isinstance(module, LocalResponseNorm) for module in modules)

@@ -15,7 +15,7 @@ from cardamage.layers import CNNBlockBase, Conv2d, ShapeSpec
 
 from .build import BACKBONE_REGISTRY
 from .fpn import FPN, pyramid_on
-from .staged import StagedTrunk
+from .staged import StagedTrunk, stem_norm
 
 __all__ = [
     "ChannelNorm",
@@ -173,6 +173,7 @@ def build_convnext_backbone(cfg: Any, input_shape: ShapeSpec) -> ConvNeXt:
         stages,
         out_features=node.OUT_FEATURES,
         freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
+        stem_norm=stem_norm(cfg),
     )
 
 

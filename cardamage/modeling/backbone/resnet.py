@@ -9,7 +9,7 @@ from cardamage.layers import CNNBlockBase, ShapeSpec
 
 from .blocks import BasicBlock, BasicStem, BottleneckBlock, DeformBottleneckBlock
 from .build import BACKBONE_REGISTRY
-from .staged import StagedTrunk
+from .staged import StagedTrunk, stem_norm
 
 __all__ = [
     "BasicBlock",
@@ -191,4 +191,10 @@ def build_resnet_backbone(cfg: Any, input_shape: ShapeSpec) -> ResNet:
     stem = BasicStem(channels, node.STEM_OUT_CHANNELS, node.NORM)
     # All of them, though ResNet drops those without use: so a seed gives the weights it gives in Detectron2.
     stages = [ResNet.make_stage(**_stage_arguments(node, i)) for i in range(4)]
-    return ResNet(stem, stages, out_features=node.OUT_FEATURES, freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT)
+    return ResNet(
+        stem,
+        stages,
+        out_features=node.OUT_FEATURES,
+        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
+        stem_norm=stem_norm(cfg),
+    )

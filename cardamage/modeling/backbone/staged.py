@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 from typing_extensions import Self
 
 from cardamage.errors import ConfigValueError
-from cardamage.layers import CNNBlockBase, ShapeSpec
+from cardamage.layers import CNNBlockBase, LocalResponseNorm, ShapeSpec
 
 from .backbone import Backbone
 
-__all__ = ["StagedTrunk"]
+__all__ = ["StagedTrunk", "stem_norm"]
+
+# Parts whose output is not one of the network's.
+_BETWEEN = ("stem_norm", "avgpool")
+
+
+def stem_norm(cfg: Any) -> nn.Module | None:
+    """Make the local response normalization behind the stem, if ``MODEL.BACKBONE.STEM_LRN`` asks for it."""
+    node = cfg.MODEL.BACKBONE.STEM_LRN
+    return LocalResponseNorm(node.SIZE, node.ALPHA, node.BETA, node.K) if node.ENABLED else None
 
 
 class StagedTrunk(Backbone):
@@ -29,6 +39,7 @@ class StagedTrunk(Backbone):
         num_classes: int | None = None,
         out_features: Sequence[str] | None = None,
         freeze_at: int = 0,
+        stem_norm: nn.Module | None = None,
     ) -> None:
         """Put the network together.
 
@@ -40,12 +51,14 @@ class StagedTrunk(Backbone):
             out_features: the outputs wanted, of ``stem``, ``res2`` .. ``res5``, ``linear``; by
                 default only the last.
             freeze_at: how many of stem, ``res2``, ... are frozen, see :meth:`freeze`.
+            stem_norm: a layer without weights behind the stem, see :func:`stem_norm`.
 
         Raises:
             ConfigValueError: an output that the network does not have.
         """
         super().__init__()
         self.stem = stem
+        self.stem_norm = stem_norm
         self.num_classes = num_classes
         self._out_feature_strides = {"stem": stem.stride}
         self._out_feature_channels = {"stem": stem.out_channels}
@@ -74,7 +87,7 @@ class StagedTrunk(Backbone):
         return "linear"
 
     def _check_outputs(self) -> None:
-        known = [name for name, _ in self.named_children() if name != "avgpool"]
+        known = [name for name, _ in self.named_children() if name not in _BETWEEN]
         unknown = [name for name in self._out_features if name not in known]
         if unknown or not self._out_features:
             raise ConfigValueError(
@@ -90,8 +103,10 @@ class StagedTrunk(Backbone):
         Returns:
             The feature maps by name.
         """
-        outputs = {"stem": self.stem(x)}
-        x = outputs["stem"]
+        x = self.stem(x)
+        if self.stem_norm is not None:
+            x = self.stem_norm(x)
+        outputs = {"stem": x}
         for name, part in self.named_children():
             if name in self.stage_names:
                 x = outputs[name] = part(x)

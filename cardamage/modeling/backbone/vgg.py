@@ -15,7 +15,7 @@ from cardamage.layers import CNNBlockBase, Conv2d, ShapeSpec, get_norm
 from .blocks import Norm
 from .build import BACKBONE_REGISTRY
 from .fpn import FPN, pyramid_on
-from .staged import StagedTrunk
+from .staged import StagedTrunk, stem_norm
 
 __all__ = ["VGG", "VGGBlock", "VGGPool", "VGGStem", "build_vgg_backbone", "build_vgg_fpn_backbone"]
 
@@ -141,7 +141,13 @@ def build_vgg_backbone(cfg: Any, input_shape: ShapeSpec) -> VGG:
     channels: Any = input_shape.channels
     stem = VGGStem(channels, layers[:2], node.NORM)
     stages = _stages(layers, node.NORM)
-    return VGG(stem, stages, out_features=node.OUT_FEATURES, freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT)
+    return VGG(
+        stem,
+        stages,
+        out_features=node.OUT_FEATURES,
+        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
+        stem_norm=stem_norm(cfg),
+    )
 
 
 @BACKBONE_REGISTRY.register()
