@@ -26,6 +26,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "DATALOADER.SAMPLER_TRAIN": (
         "TrainingSampler",
         "RepeatFactorTrainingSampler",
+        "ClassAwareSampler",
         "RandomSubsetTrainingSampler",
     ),
     "DATALOADER.SIZE_GROUPING": ("orientation", "ratio", "size"),
@@ -73,6 +74,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 
 # Least and greatest value; None is open.
 _RANGES: dict[str, tuple[float, float | None]] = {
+    "DATALOADER.BACKGROUND_RATIO": (0, 0.9),
     "DATALOADER.NUM_WORKERS": (0, None),
     "DATALOADER.REPEAT_THRESHOLD": (0, 1),
     "INPUT.COLOR.PROBABILITY": (0, 1),
@@ -227,7 +229,7 @@ def _check_steps(cfg: CfgNode) -> None:
 
 
 def _check_names(cfg: CfgNode) -> None:
-    for key in ("TRAIN", "TEST"):
+    for key in ("TRAIN", "TEST", "BACKGROUND"):
         names = cfg.DATASETS[key]
         if not all(isinstance(name, str) for name in names):
             raise ConfigValueError(f"DATASETS.{key} is {names!r}; it must hold dataset names.")

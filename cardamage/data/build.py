@@ -15,6 +15,7 @@ from cardamage.data.common import DatasetFromList, MapDataset, ToIterableDataset
 from cardamage.data.dataset_mapper import DatasetMapper, check_segmentations
 from cardamage.data.loading.loaders import InferenceLoader, StreamLoader, TrainLoader, trivial_batch_collator
 from cardamage.data.loading.seeding import worker_init_reset_seed
+from cardamage.data.preparation.background import with_background
 from cardamage.data.preparation.proposals import load_proposals_into_dataset
 from cardamage.data.preparation.selection import (
     filter_images_with_few_keypoints,
@@ -25,9 +26,10 @@ from cardamage.data.preparation.selection import (
 from cardamage.data.samplers import (
     InferenceSampler,
     PositionedBatchSampler,
-    RepeatFactorTrainingSampler,
+    RepeatFactorTrainingSampler,  # noqa: F401 (scripts for Detectron2 import it from here)
     TrainingSampler,
 )
+from cardamage.data.samplers.choosing import choose_sampler
 from cardamage.errors import ConfigValueError
 from cardamage.utils import comm
 
@@ -166,14 +168,17 @@ def _augmentation_seed(sampler: Any) -> int:
 def _train_loader_from_config(
     cfg: CfgNode, mapper: Mapper | None = None, *, dataset: Any = None, sampler: Sampler[int] | None = None
 ) -> dict[str, Any]:
+    # Who brings a sampler decides what comes how often.
+    mixed = cfg.DATALOADER.BACKGROUND_RATIO > 0 and sampler is None
     if dataset is None:
         dataset = get_detection_dataset_dicts(
             cfg.DATASETS.TRAIN,
-            filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+            filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and not mixed,
             proposal_files=cfg.DATASETS.PROPOSAL_FILES_TRAIN if cfg.MODEL.LOAD_PROPOSALS else None,
             look_at_images=cfg.INPUT.CHECK_IMAGES,
             flip_class_pairs=cfg.INPUT.FLIP_CLASS_PAIRS,
         )
+    dataset, background = with_background(cfg, dataset) if mixed else (dataset, 0)
     if mapper is not None or cfg.INPUT.RANDOM_FLIP != "none":
         log_sides(cfg)
     if mapper is None:
@@ -181,7 +186,7 @@ def _train_loader_from_config(
     # A negative seed means another order and other augmentations in every run.
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     if sampler is None and not isinstance(dataset, IterableDataset):
-        sampler = _sampler_from_config(cfg, dataset, seed)
+        sampler = choose_sampler(cfg, dataset, seed, background)
     return {
         "dataset": dataset,
         "sampler": sampler,
@@ -215,22 +220,6 @@ def _train_mapper(cfg: CfgNode, dataset: Any) -> DatasetMapper:
         logger.info("Some masks are run-lengths, so all are made bitmaps, as by INPUT.MASK_FORMAT 'bitmask'.")
         return DatasetMapper(cfg, True, instance_mask_format="bitmask")
     return DatasetMapper(cfg, True)
-
-
-def _sampler_from_config(cfg: CfgNode, dataset: Any, seed: int) -> Sampler[int]:
-    name = cfg.DATALOADER.SAMPLER_TRAIN
-    logger.info("Training sampler: %s", name)
-    if name == "TrainingSampler":
-        return TrainingSampler(len(dataset), seed=seed)
-    if name == "RepeatFactorTrainingSampler":
-        factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
-            dataset, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
-        )
-        return RepeatFactorTrainingSampler(factors, seed=seed)
-    raise ConfigValueError(
-        "DATALOADER.SAMPLER_TRAIN must be 'TrainingSampler' or 'RepeatFactorTrainingSampler'; "
-        f"got {name!r}. Pass other samplers to build_detection_train_loader as sampler=."
-    )
 
 
 @configurable(from_config=_train_loader_from_config)

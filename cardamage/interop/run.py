@@ -105,6 +105,11 @@ def _train(cfg: CfgNode, args: argparse.Namespace) -> Results | None:
         raise LaunchError(
             "Detectron2 trains in several processes on GPUs only: start one process, or leave --backend out."
         )
+    if cfg.DATALOADER.SAMPLER_TRAIN == "ClassAwareSampler":
+        raise ConfigValueError(
+            "DATALOADER.SAMPLER_TRAIN is ClassAwareSampler, which Detectron2 doesn't have: set it to "
+            "TrainingSampler or RepeatFactorTrainingSampler, or leave --backend out."
+        )
     classes = prepare_classes(cfg)
     check_best_metric(cfg, classes, lambda _, name: COCOEvaluator(name))
     for name in cfg.DATASETS.TRAIN:

@@ -263,6 +263,11 @@ def test_views_are_refused(flags: Flags, tmp_path: Path) -> None:
         backend.main(flags(tmp_path, "TEST.AUG.ENABLED", "True"))
 
 
+def test_a_sampler_that_detectron2_lacks_is_refused(flags: Flags, tmp_path: Path) -> None:
+    with pytest.raises(ConfigValueError, match="ClassAwareSampler, which Detectron2 doesn't have"):
+        backend.main(flags(tmp_path, "DATALOADER.SAMPLER_TRAIN", "ClassAwareSampler"))
+
+
 def test_the_command_line_is_the_same(ours: Path, config_file: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train_net.py"), "--backend", "detectron2", "--eval-only"]
     command += ["--config-file", str(config_file), "--num-gpus", "1", "MODEL.WEIGHTS"]

@@ -57,6 +57,8 @@ def datasets() -> dict[str, Any]:
         "TEST": (),
         "PROPOSAL_FILES_TEST": (),
         "PRECOMPUTED_PROPOSAL_TOPK_TEST": 1000,
+        # Ours: sets of pictures without objects, such as images:/undamaged, for DATALOADER.BACKGROUND_RATIO.
+        "BACKGROUND": (),
     }
 
 
@@ -73,9 +75,14 @@ def dataloader() -> dict[str, Any]:
         # Ours: on a GPU, batches wait in pinned memory and are copied while the step before them runs.
         "PIN_MEMORY": True,
         "PREFETCH_DEVICE": True,
+        # "ClassAwareSampler" is ours: each class is drawn as often as any other, then one of its pictures
+        # (Shen et al., Relay Backpropagation, ECCV 2016).
         "SAMPLER_TRAIN": "TrainingSampler",
         # Share of the images below which a category's images are repeated (RepeatFactorTrainingSampler).
         "REPEAT_THRESHOLD": 0.0,
         "REPEAT_SQRT": True,
         "FILTER_EMPTY_ANNOTATIONS": True,
+        # Ours: share of the pictures seen that have no objects, over any sampler. They are those of
+        # DATASETS.BACKGROUND, or the training sets' own where none is named there. 0 asks for none.
+        "BACKGROUND_RATIO": 0.0,
     }

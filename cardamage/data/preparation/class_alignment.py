@@ -206,7 +206,11 @@ def _leave_out_boxes(found: _Set) -> None:
 
     def outlined(dicts: list[Record]) -> list[Record]:
         for record in dicts:
-            record["annotations"] = [a for a in record.get("annotations", ()) if "segmentation" in a]
+            annotations = record.get("annotations", ())
+            record["annotations"] = [a for a in annotations if "segmentation" in a]
+            if len(record["annotations"]) < len(annotations):
+                # It shows objects even if none is left, so it is no background.
+                record["objects_left_out"] = len(annotations) - len(record["annotations"])
         return dicts
 
     _wrap(found, outlined)

@@ -4,6 +4,7 @@
 - ``coco:FILE.json`` or ``coco:FILE.json@IMAGE_FOLDER``
 - ``via:FILE.json`` or ``via:FILE.json@IMAGE_FOLDER``
 - ``yolo:data.yaml`` or ``yolo:data.yaml#SPLIT`` (``train`` by default)
+- ``images:FOLDER``: photos without objects, for DATASETS.BACKGROUND, see :mod:`.photos`
 - ``roboflow:FOLDER`` or ``roboflow:FOLDER#SPLIT`` (likewise), see :mod:`.roboflow`
 
 ``~`` is the home folder. The formats are read when such a name is first used.
@@ -26,6 +27,7 @@ def register_schemes() -> None:
     register_scheme("via", _via)
     register_scheme("yolo", _yolo)
     register_scheme("roboflow", _roboflow)
+    register_scheme("images", _images)
 
 
 def _labelme(rest: str) -> AdHocDataset:
@@ -58,6 +60,13 @@ def _roboflow(rest: str) -> AdHocDataset:
     from .roboflow import find_roboflow
 
     return find_roboflow(rest)
+
+
+def _images(rest: str) -> AdHocDataset:
+    from .photos import load_photos
+
+    # No classes: whatever the others have, none of it is here.
+    return AdHocDataset(load_photos(os.path.expanduser(rest)))
 
 
 def _file_and_root(rest: str) -> tuple[str, str | None]:

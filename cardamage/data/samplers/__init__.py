@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cardamage.data.samplers.background_sampler import BackgroundSampler
+from cardamage.data.samplers.class_aware_sampler import ClassAwareSampler
 from cardamage.data.samplers.distributed_sampler import (
     InferenceSampler,
     RandomSubsetTrainingSampler,
@@ -15,6 +17,8 @@ from cardamage.data.samplers.grouped_batch_sampler import (
 )
 
 __all__ = [
+    "BackgroundSampler",
+    "ClassAwareSampler",
     "GroupedBatchSampler",
     "InferenceSampler",
     "PositionedBatchSampler",

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
+from cardamage.data.samplers.endless_sampler import EndlessSampler
 from cardamage.utils import comm
 
 __all__ = [
@@ -28,33 +29,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-class _EndlessSampler(Sampler[int]):
-    """Base: subclasses write :meth:`_epoch`, the indices of one pass drawn with the given generator."""
-
-    def __init__(self, seed: int | None) -> None:
-        self._seed = comm.shared_random_seed() if seed is None else int(seed)
-        self._rank = comm.get_rank()
-        self._world_size = comm.get_world_size()
-
-    @property
-    def seed(self) -> int:
-        """The seed of the stream, the same on all ranks."""
-        return self._seed
-
-    def _epoch(self, generator: torch.Generator) -> torch.Tensor:
-        raise NotImplementedError
-
-    def _infinite_indices(self) -> Iterator[int]:
-        generator = torch.Generator()
-        generator.manual_seed(self._seed)
-        while True:
-            yield from self._epoch(generator).tolist()
-
-    def __iter__(self) -> Iterator[int]:
-        yield from itertools.islice(self._infinite_indices(), self._rank, None, self._world_size)
-
-
-class TrainingSampler(_EndlessSampler):
+class TrainingSampler(EndlessSampler):
     """Shuffled passes over the dataset, one after the other, without end."""
 
     def __init__(self, size: int, shuffle: bool = True, seed: int | None = None) -> None:
@@ -122,7 +97,7 @@ class RandomSubsetTrainingSampler(TrainingSampler):
         return self._indexes_subset[torch.randperm(len(self._indexes_subset), generator=generator)]
 
 
-class RepeatFactorTrainingSampler(_EndlessSampler):
+class RepeatFactorTrainingSampler(EndlessSampler):
     """Shuffled passes in which an image may come several times: for rare classes.
 
     The method is that of LVIS (Gupta et al. 2019, appendix B.2). A fraction is rounded up or down at random

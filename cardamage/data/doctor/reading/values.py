@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ....errors import DataError
-from ...formats.shared.natural_order import natural_key
+from ...formats.shared.below import below, is_hidden
 from ...formats.shared.values import as_number
 from ...images.signs import SUFFIXES
 from ..model import Part
@@ -51,22 +50,6 @@ def box_of(x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, fl
     """Return a box of finite numbers, or None."""
     values = (x0, y0, x1, y1)
     return values if all(abs(v) <= _FARTHEST for v in values) else None
-
-
-def below(folder: Path, suffixes: Iterable[str]) -> Iterator[Path]:
-    """All files of a folder and those below it with one of the suffixes, hidden ones left out, in order."""
-    wanted = frozenset(suffixes)
-    found = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in wanted and not is_hidden(path.relative_to(folder).parts)
-    ]
-    return iter(sorted(found, key=lambda path: natural_key(path.relative_to(folder).as_posix())))
-
-
-def is_hidden(parts: Iterable[str]) -> bool:
-    """Whether a path leads to what systems put beside files: ``._a.jpg``, ``__MACOSX``, caches."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 def image_files(folder: Path) -> list[Path]:
