@@ -171,3 +171,29 @@ def test_fused_detections_wait_only_for_their_number(
         assert scaled.masks.shape == (2, 100, 1, 28, 28)
         results = (scaled.boxes, scaled.scores, scaled.masks)
         assert {(t.device.type, t.dtype) for t in results} == {("cuda", torch.float32)}
+
+
+@pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")
+@pytest.mark.parametrize("coarse", ["", "ROIAlignV2"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_refined_masks_wait_only_for_their_number(
+    tiny_cfg: Make, sample: Make, waits: Any, dtype: torch.dtype, coarse: str
+) -> None:
+    options = {
+        "MODEL.ROI_MASK_HEAD.NAME": "PointRendMaskHead",
+        "MODEL.ROI_MASK_HEAD.POOLER_TYPE": coarse,
+        "MODEL.POINT_HEAD.FC_DIM": 16,
+    }
+    model = build_model(tiny_cfg(**options)).eval()
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        _move_without_values(model)
+        with plan_fusion(model, dtype, torch.device("cuda")).applied():
+            images = model.preprocess_image([sample(0), sample(1, 0, (64, 100))])
+            features = model.backbone(images.tensor)
+            proposals, _ = model.proposal_generator(images, features, None)
+            with waits:
+                found, _ = model.roi_heads(images, features, proposals, None)
+        assert found.masks is not None
+        assert found.masks.shape == (2, 100, 1, 224, 224)
+        assert (found.masks.device.type, found.masks.dtype) == ("cuda", torch.float32)
+    assert waits.found == []

@@ -15,9 +15,11 @@ from ..poolers import ROIPooler
 from ..proposal_generator.rpn import RPN
 from ..proposal_generator.rpn_head import StandardRPNHead
 from ..roi_heads.box_head import FastRCNNConvFCHead
+from ..roi_heads.coarse_mask_head import CoarseMaskFCHead
 from ..roi_heads.fast_rcnn import FastRCNNOutputLayers
 from ..roi_heads.mask_head import MaskRCNNConvUpsampleHead
-from . import backbone, heads
+from ..roi_heads.point_head import PointHead
+from . import backbone, heads, points
 from .leaves import Kernels, conv_forward
 from .overflow import Overflow, watched_proposals
 from .overrides import Overrides, has_hooks
@@ -69,6 +71,8 @@ class _Plan:
             FastRCNNConvFCHead: self._box_head,
             FastRCNNOutputLayers: self._predictor,
             MaskRCNNConvUpsampleHead: self._mask_head,
+            CoarseMaskFCHead: self._coarse_head,
+            PointHead: self._point_head,
             ROIPooler: self._pooler,
             nn.Sequential: self._sequence,
         }
@@ -145,6 +149,16 @@ class _Plan:
     def _mask_head(self, head: MaskRCNNConvUpsampleHead) -> bool:
         layers = heads.fused_mask_layers(head, self.kernels, self.overrides.overflow)
         return self._put(head, layers, "layers")
+
+    def _coarse_head(self, head: CoarseMaskFCHead) -> bool:
+        for layer, forward in points.fused_coarse_rows(head, self.kernels):
+            self._put(layer, forward)
+        return False
+
+    def _point_head(self, head: PointHead) -> bool:
+        return self._put(
+            head, points.fused_point_layers(head, self.kernels, self.overrides.overflow), "layers"
+        )
 
     def _pooler(self, pooler: ROIPooler) -> bool:
         if self.device.type != "cpu":
