@@ -52,7 +52,17 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "MODEL.ROI_BOX_HEAD.NORM": _NORMS,
     "MODEL.ROI_BOX_HEAD.POOLER_TYPE": _POOLERS,
     "MODEL.ROI_HEADS.NMS_CLASS_AGNOSTIC": _ON_OFF,
-    "MODEL.ROI_HEADS.NMS_TYPE": ("hard", "soft_linear", "soft_gaussian", "diou"),
+    "MODEL.ROI_HEADS.NMS_TYPE": (
+        "hard",
+        "soft_linear",
+        "soft_gaussian",
+        "diou",
+        "cluster",
+        "cluster_score",
+        "fast",
+        "matrix_linear",
+        "matrix_gaussian",
+    ),
     "MODEL.ROI_MASK_HEAD.LOSS": MASK_LOSSES,
     "MODEL.ROI_MASK_HEAD.NORM": _NORMS,
     # Without one the head is given the feature maps.

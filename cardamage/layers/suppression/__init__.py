@@ -8,6 +8,7 @@ from __future__ import annotations
 from .greedy import greedy_keep
 from .grouping import Groups, arrange
 from .hard import batched_nms, nms, nms_keep_mask
+from .matrix import cluster_nms_scores, fast_keep, matrix_nms_scores
 from .soft import batched_soft_nms, soft_nms_scores
 
 __all__ = [
@@ -15,7 +16,10 @@ __all__ = [
     "arrange",
     "batched_nms",
     "batched_soft_nms",
+    "cluster_nms_scores",
+    "fast_keep",
     "greedy_keep",
+    "matrix_nms_scores",
     "nms",
     "nms_keep_mask",
     "soft_nms_scores",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torchvision.ops import nms
@@ -9,14 +11,18 @@ from torchvision.ops import nms
 from ..kernels import support
 from .overlaps import earlier_overlaps
 
-__all__ = ["fixed_point_keep", "greedy_keep", "one_by_one_keep", "settle"]
+__all__ = ["fixed_point_keep", "float32_threshold", "greedy_keep", "one_by_one_keep", "settle"]
 
 # The kernel keeps a bit of every box of a group in registers.
 _MAX_KERNEL_BOXES = 16384
 
 
 def greedy_keep(
-    boxes: torch.Tensor, alive: torch.Tensor, iou_threshold: float, centres: bool = False
+    boxes: torch.Tensor,
+    alive: torch.Tensor,
+    iou_threshold: float,
+    centres: bool = False,
+    rounds: bool = False,
 ) -> torch.Tensor:
     """Tell which boxes stay when in every group the first takes those away that overlap it, and so on.
 
@@ -29,6 +35,7 @@ def greedy_keep(
         iou_threshold: the overlap above which the later box goes, from 0.
         centres: compare the overlap less the distance of the centres, so that objects side by side stay
             (DIoU-NMS, Zheng et al., AAAI 2020, https://arxiv.org/abs/1911.08287).
+        rounds: on a processor, too, as :func:`fixed_point_keep`; the result is the same.
 
     Returns:
         bool (..., K).
@@ -37,7 +44,7 @@ def greedy_keep(
         return alive.clone()
     flat = boxes.detach().float().reshape(-1, *boxes.shape[-2:]).contiguous()
     used = alive.reshape(flat.shape[:2]).contiguous()
-    keep = torch.ops.cardamage.greedy_keep(flat, used, float32_threshold(iou_threshold), centres)
+    keep = torch.ops.cardamage.greedy_keep(flat, used, float32_threshold(iou_threshold), centres, rounds)
     return keep.view(alive.shape)
 
 
@@ -51,10 +58,10 @@ def float32_threshold(threshold: float) -> float:
 @torch.library.custom_op(
     "cardamage::greedy_keep",
     mutates_args=(),
-    schema="(Tensor boxes, Tensor alive, float iou_threshold, bool centres) -> Tensor",
+    schema="(Tensor boxes, Tensor alive, float iou_threshold, bool centres, bool rounds) -> Tensor",
 )
 def _greedy_keep(
-    boxes: torch.Tensor, alive: torch.Tensor, iou_threshold: float, centres: bool
+    boxes: torch.Tensor, alive: torch.Tensor, iou_threshold: float, centres: bool, rounds: bool
 ) -> torch.Tensor:
     if alive.shape[1] <= _MAX_KERNEL_BOXES:
         keep = support.attempt(
@@ -62,7 +69,7 @@ def _greedy_keep(
         )
         if keep is not None:
             return keep
-    if boxes.device.type == "cpu" and not centres:
+    if boxes.device.type == "cpu" and not centres and not rounds:
         return one_by_one_keep(boxes, alive, iou_threshold)
     return fixed_point_keep(boxes, alive, iou_threshold, centres)
 
@@ -74,7 +81,7 @@ def _launch(boxes: torch.Tensor, alive: torch.Tensor, iou_threshold: float, cent
 
 
 @_greedy_keep.register_fake
-def _(boxes: torch.Tensor, alive: torch.Tensor, iou_threshold: float, centres: bool) -> torch.Tensor:
+def _(boxes: torch.Tensor, alive: torch.Tensor, *rest: Any) -> torch.Tensor:
     return torch.empty_like(alive)
 
 

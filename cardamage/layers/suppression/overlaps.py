@@ -54,14 +54,15 @@ def _compare(a: Sides, b: Sides, centres: bool) -> torch.Tensor:
     common = width.mul_(height)
     union = (ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - common
     # Nothing in common stays nothing, also where there is no area at all.
-    value = common.div_(union.masked_fill_(common == 0, 1))
+    tiny = torch.finfo(union.dtype).tiny
+    value = common.div_(union.clamp_(min=tiny))
     if not centres:
         return value
     across = (torch.maximum(ax1, bx1) - torch.minimum(ax0, bx0)).square_()
     diagonal = across.add_((torch.maximum(ay1, by1) - torch.minimum(ay0, by0)).square_())
     right, below = (ax0 + ax1) - (bx0 + bx1), (ay0 + ay1) - (by0 + by1)
     apart = right.square_().add_(below.square_()).mul_(0.25)
-    return value.sub_(apart.div_(diagonal.masked_fill_(diagonal == 0, 1)))
+    return value.sub_(apart.div_(diagonal.clamp_(min=tiny)))
 
 
 def earlier_overlaps(
@@ -85,10 +86,11 @@ def earlier_overlaps(
     places = torch.arange(size, device=boxes.device)
     for first in range(0, size, width):
         last = min(first + width, size)
-        after = places[None, :last] >= places[first:last, None]
+        after = places[None, first:last] >= places[first:last, None]
         step = max(1, limit // ((last - first) * last))
         for start in range(0, len(boxes), step):
             part = slice(start, min(start + step, len(boxes)))
             later, earlier = sides[:, part, first:last, None], sides[:, part, None, :last]
             values = _compare(later.unbind(), earlier.unbind(), centres)
-            yield OverlapBlock(part, slice(first, last), values.masked_fill_(after, -1))
+            values[..., first:].masked_fill_(after, -1)
+            yield OverlapBlock(part, slice(first, last), values)

@@ -10,7 +10,7 @@ import torch
 
 from cardamage.errors import ConfigValueError
 from cardamage.layers import batched_nms, greedy_keep, soft_nms_scores
-from cardamage.layers.suppression import arrange
+from cardamage.layers.suppression import arrange, cluster_nms_scores, fast_keep, matrix_nms_scores
 
 __all__ = ["KINDS", "MOST_AGNOSTIC", "Suppression"]
 
@@ -178,6 +178,29 @@ def _diou(rule: Suppression, boxes: torch.Tensor, scores: torch.Tensor, alive: t
     return scores, greedy_keep(boxes, alive, rule.nms_thresh, centres=True)
 
 
+def _cluster(rule: Suppression, boxes: torch.Tensor, scores: torch.Tensor, alive: torch.Tensor) -> Thinned:
+    return scores, greedy_keep(boxes, alive, rule.nms_thresh, rounds=True)
+
+
+def _cluster_score(
+    rule: Suppression, boxes: torch.Tensor, scores: torch.Tensor, alive: torch.Tensor
+) -> Thinned:
+    return _above(rule, cluster_nms_scores(boxes, scores, alive, rule.nms_thresh, rule.sigma))
+
+
+def _fast(rule: Suppression, boxes: torch.Tensor, scores: torch.Tensor, alive: torch.Tensor) -> Thinned:
+    return scores, fast_keep(boxes, alive, rule.nms_thresh)
+
+
+def _matrix(method: str) -> Kind:
+    def on_groups(
+        rule: Suppression, boxes: torch.Tensor, scores: torch.Tensor, alive: torch.Tensor
+    ) -> Thinned:
+        return _above(rule, matrix_nms_scores(boxes, scores, alive, method, rule.sigma))
+
+    return Kind(on_groups)
+
+
 def _soft(method: str) -> Kind:
     def on_groups(
         rule: Suppression, boxes: torch.Tensor, scores: torch.Tensor, alive: torch.Tensor
@@ -199,5 +222,10 @@ KINDS: dict[str, Kind] = {
     "soft_linear": _soft("linear"),
     "soft_gaussian": _soft("gaussian"),
     "diou": Kind(_diou),
+    "cluster": Kind(_cluster),
+    "cluster_score": Kind(_cluster_score),
+    "fast": Kind(_fast),
+    "matrix_linear": _matrix("linear"),
+    "matrix_gaussian": _matrix("gaussian"),
 }
 """By the name they have in ``MODEL.ROI_HEADS.NMS_TYPE``."""
