@@ -35,6 +35,7 @@ class Picture:
         labelled: whether the set has annotations for it, be it none on purpose.
         moved: whether it was found elsewhere than the annotation says.
         swapped: whether the stated height is the width, as its shapes show.
+        turned: whether it was turned by 90 degrees since it was annotated, as its shapes show.
         also_in: further splits that list it.
     """
 
@@ -50,6 +51,7 @@ class Picture:
     labelled: bool = True
     moved: bool = False
     swapped: bool = False
+    turned: bool = False
     also_in: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -78,6 +80,7 @@ class Part:
         pictures: in the order of the file.
         notes: what the reader stumbled over, by the code of the finding.
         states_classes: whether the order of the classes is given by the file.
+        off_by_one: whether its class numbers are one off its list; labels are as they are meant.
         lists: files that list the pictures of a split, and the picture of each line without links.
     """
 
@@ -89,6 +92,7 @@ class Part:
     pictures: list[Picture] = field(default_factory=list)
     notes: dict[str, list[Hit]] = field(default_factory=lambda: defaultdict(list))
     states_classes: bool = True
+    off_by_one: bool = False
     lists: dict[str, dict[int, str]] = field(default_factory=dict)
 
     @property
@@ -104,7 +108,8 @@ class Part:
             place = os.path.realpath(picture.source)
             for shape in picture.shapes:
                 extent = tuple(round(v, 1) for v in shape.extent or ())
-                keys.append(hash((place, shape.label or "", shape.kind, extent)))
+                points = tuple(map(len, shape.rings))
+                keys.append(hash((place, shape.label or "", shape.kind, extent, points)))
         return np.unique(np.array(keys, dtype=np.int64))
 
     def note(
@@ -140,10 +145,26 @@ class Subject:
         """All pictures of all parts."""
         return (picture for part in self.parts for picture in part.pictures)
 
+    @cached_property
+    def counted_parts(self) -> list[Part]:
+        """The parts, without those of which every object is in others too; those of a split go first."""
+        left_out: set[int] = set()
+        seen = np.empty(0, dtype=np.int64)
+        for part in sorted(self.parts, key=lambda part: not part.split):
+            if len(part.object_keys) and np.isin(part.object_keys, seen).all():
+                left_out.add(id(part))
+            seen = np.concatenate([seen, part.object_keys])
+        return [part for part in self.parts if id(part) not in left_out]
+
+    @property
+    def told_pictures(self) -> Iterator[Picture]:
+        """The pictures of the parts that count: what is wrong with an object is told once."""
+        return (picture for part in self.counted_parts for picture in part.pictures)
+
     @property
     def shapes(self) -> Iterator[Shape]:
-        """All shapes of all parts."""
-        return (shape for part in self.parts for shape in part.shapes)
+        """The shapes of the parts that count."""
+        return (shape for part in self.counted_parts for shape in part.shapes)
 
     def look(self, source: str) -> Look:
         """What a picture file is; a missing one if it was not looked at."""

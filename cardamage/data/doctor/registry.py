@@ -46,6 +46,8 @@ class Finding:
     hits: list[Hit]
 
 
+# What readers note of single objects; of files that hold the same, one tells of them.
+_OF_SHAPES = frozenset({"D209", "D219", "D220", "D221", "D222", "D223", "D226", "D408", "D414"})
 _checks: dict[str, Check] = {}
 
 
@@ -71,7 +73,8 @@ def noted(code: str, severity: str, title: str, advice: str, fix: str = "") -> N
     """Register a kind of finding that the readers note themselves (:meth:`.model.Part.note`)."""
 
     def find(subject: Subject) -> Iterator[Hit]:
-        return (hit for part in subject.parts for hit in part.notes.get(code, ()))
+        parts = subject.counted_parts if code in _OF_SHAPES else subject.parts
+        return (hit for part in parts for hit in part.notes.get(code, ()))
 
     check(code, severity, title, advice, fix)(find)
 

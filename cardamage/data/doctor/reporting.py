@@ -97,9 +97,10 @@ def _head(subject: Subject, facts: dict[str, Any]) -> str:
     named = f" ({splits})" if len(images) > 1 or any(images) else ""
     kinds = "/".join(facts["formats"]) or "no annotations"
     where = ", ".join(subject.sources)
+    crowds = f", {counted(facts['crowds'], 'crowd region')} beside them" if facts["crowds"] else ""
     return (
         f"{where}: {kinds}, {counted(sum(images.values()), 'image')}{named}, "
-        f"{counted(facts['objects'], 'object')}, {counted(len(facts['classes']), 'class')}"
+        f"{counted(facts['objects'], 'object')}{crowds}, {counted(len(facts['classes']), 'class')}"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 
 from ..annotations import outlines
+from ..formats.tracing.bridges import unbridged
 
 __all__ = ["Box", "Hit", "Shape", "past_edge"]
 
@@ -19,6 +20,8 @@ Box = tuple[float, float, float, float]
 _MOST_POINTS = 2000
 # Pixels from an edge at which a point counts as on it.
 _ON_EDGE = 1e-9
+# Pixels by which a corner on the grid of pixels may be off it, once shares of the picture were written.
+_ON_GRID = 1e-3
 # Runs of a mask that claims to be larger than this are not drawn.
 _MOST_PIXELS = 1 << 28
 
@@ -136,9 +139,17 @@ class Shape:
 
     @property
     def touches(self) -> bool:
-        """Whether a ring touches itself, or folds back on itself."""
+        """Whether a ring touches itself, or folds back on itself.
+
+        Cuts to holes and between parts, which are walked there and back, and corners where pixels of a traced
+        mask meet, leave no doubt of what is inside.
+        """
         if self._touches is None:
-            self._touches = any(len(p) <= _MOST_POINTS and _touches(p) for p in self._rings)
+            self._touches = any(
+                len(p) <= _MOST_POINTS
+                and any(_touches(loop) and not _is_traced(loop) for loop in unbridged(p))
+                for p in self._rings
+            )
         return self._touches
 
     @property
@@ -237,6 +248,13 @@ def _touches(points: np.ndarray) -> bool:
     number = np.arange(n)
     on[number, number] = on[number, (number + 1) % n] = False
     return bool(on.any())
+
+
+def _is_traced(points: np.ndarray) -> bool:
+    """Whether an outline runs along the edges of pixels only, by more than a box's corners."""
+    steps = np.roll(points, -1, axis=0) - points
+    whole = np.abs(points - np.round(points)).max() < _ON_GRID
+    return len(points) > 8 and bool(whole and (np.abs(steps).min(axis=1) < _ON_GRID).all())
 
 
 def past_edge(box: Box | None, size: tuple[int, int]) -> float:

@@ -6,31 +6,18 @@ import os
 from collections import Counter, defaultdict
 from typing import Any
 
-import numpy as np
+from .model import Picture, Shape, Subject
 
-from .model import Part, Picture, Shape, Subject
-
-__all__ = ["class_counts", "counted_parts", "object_sizes", "overview", "split_order"]
+__all__ = ["class_counts", "object_sizes", "overview", "split_order"]
 
 # COCO's bounds of small and medium, in pixels of area.
 _SMALL, _MEDIUM = 32**2, 96**2
 _ORDER = {"train": 0, "val": 1, "test": 2}
 
 
-def counted_parts(subject: Subject) -> list[Part]:
-    """The parts, without those of which every object is in another one too; those of a split go first."""
-    left_out: set[int] = set()
-    seen = np.empty(0, dtype=np.int64)
-    for part in sorted(subject.parts, key=lambda part: not part.split):
-        if len(part.object_keys) and np.isin(part.object_keys, seen).all():
-            left_out.add(id(part))
-        seen = np.concatenate([seen, part.object_keys])
-    return [part for part in subject.parts if id(part) not in left_out]
-
-
 def class_counts(subject: Subject) -> dict[str, Counter[str]]:
     """Objects of each class by split, in the order of the classes; placeholders are left out."""
-    parts = counted_parts(subject)
+    parts = subject.counted_parts
     placeholders = {name for part in parts for name in part.placeholders}
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for part in parts:
@@ -45,10 +32,12 @@ def class_counts(subject: Subject) -> dict[str, Counter[str]]:
 
 
 def _objects(picture: Picture) -> list[list[Shape]]:
-    """The shapes of each object: those of one class and one Labelme group are its parts."""
+    """The shapes of each object: those of one class and one Labelme group are its parts; crowds are none."""
     groups: dict[tuple[str | None, int], list[Shape]] = {}
     found = []
     for shape in picture.shapes:
+        if shape.crowd:
+            continue
         if shape.group is None:
             found.append([shape])
         elif (shape.label, shape.group) in groups:
@@ -61,7 +50,7 @@ def _objects(picture: Picture) -> list[list[Shape]]:
 def object_sizes(subject: Subject) -> dict[str, list[float]]:
     """Areas of the objects of each class, in pixels."""
     sizes: dict[str, list[float]] = defaultdict(list)
-    for part in counted_parts(subject):
+    for part in subject.counted_parts:
         for shapes in (objects for picture in part.pictures for objects in _objects(picture)):
             area = sum(shape.area or 0.0 for shape in shapes)
             if shapes[0].label is not None and area:
@@ -90,6 +79,7 @@ def overview(subject: Subject) -> dict[str, Any]:
         "formats": sorted({part.format for part in subject.parts if part.pictures}),
         "images": {split: len(pictures[split]) for split in split_order(subject)},
         "objects": sum(c.total() for c in counts.values()),
+        "crowds": sum(shape.crowd for shape in subject.shapes),
         "classes": {
             name: {
                 "objects": dict(by_split),

@@ -40,7 +40,7 @@ def _same_outline(one: Shape, other: Shape) -> bool:
 @check("D206", "warning", "object that is marked twice", "Delete one of them.", "dropped")
 def twice(subject: Subject) -> Iterator[Hit]:
     """Outlines or boxes of one class on the same place."""
-    for picture in subject.pictures:
+    for picture in subject.told_pictures:
         for shape, first in doubles(picture):
             if shape.label == first.label:
                 yield shape.hit(f"the same as {first.index}")
@@ -83,7 +83,7 @@ def _cover_the_same(one: Shape, other: Shape) -> bool:
 )
 def nearly_twice(subject: Subject) -> Iterator[Hit]:
     """Outlines of one class that share nine tenths of what they cover: drawn again, or by two people."""
-    for picture in subject.pictures:
+    for picture in subject.told_pictures:
         for shape, first in nearly_doubles(picture):
             yield shape.hit(f"nearly the same as {first.index}")
 
@@ -96,7 +96,7 @@ def nearly_twice(subject: Subject) -> Iterator[Hit]:
 )
 def two_classes(subject: Subject) -> Iterator[Hit]:
     """Outlines or boxes of different classes on the same place."""
-    for picture in subject.pictures:
+    for picture in subject.told_pictures:
         for shape, first in doubles(picture):
             if shape.label != first.label:
                 yield shape.hit(f"the same outline as {first.index} ({first.label})")

@@ -38,6 +38,12 @@ noted(
     "Add the class, or correct the number.",
     "dropped",
 )
+noted(
+    "D320",
+    "error",
+    "class numbers that are one off the list of classes",
+    "Look at some pictures; then add or take 1 in all annotations, or number the list so.",
+)
 noted("D307", "error", "category id that is used twice", "Give each category its own.")
 noted(
     "D308",

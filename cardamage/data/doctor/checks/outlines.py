@@ -71,7 +71,7 @@ def drawn_elsewhere(part: Part) -> int:
 )
 def other_pictures(subject: Subject) -> Iterator[Hit]:
     """Annotations of full-size photos beside small ones; what is outside is not cut or dropped then."""
-    for part in subject.parts:
+    for part in subject.counted_parts:
         far = drawn_elsewhere(part)
         if far:
             yield Hit(part.source, None, f"{far} objects reach past the edge by more than a tenth")

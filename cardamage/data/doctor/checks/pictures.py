@@ -107,8 +107,12 @@ def rotated(subject: Subject) -> Iterator[Hit]:
 )
 def other_size(subject: Subject) -> Iterator[Hit]:
     """Pictures that were scaled, cropped or turned after they were annotated."""
+    told: set[tuple[str, tuple[int, int] | None]] = set()
     for picture in subject.pictures:
         look = subject.look(picture.source)
+        if (picture.source, picture.size) in told:
+            continue
+        told.add((picture.source, picture.size))
         if picture.size is None or look.upright is None or picture.size == look.upright:
             continue
         height, width = look.upright
@@ -116,6 +120,11 @@ def other_size(subject: Subject) -> Iterator[Hit]:
         if picture.size == (width, height):
             turned = "annotated before EXIF turned it" if look.orientation >= 5 else "sides swapped"
             turned += ", which its outlines fit" if picture.swapped and picture.shapes else ""
+            turned = (
+                "turned by 90 degrees since it was annotated, as its outlines show"
+                if picture.turned
+                else turned
+            )
             text = f"{text} ({turned})"
         yield Hit(picture.source, None, text, (picture.file,) if picture.file != picture.source else ())
 

@@ -137,6 +137,6 @@ noted(
 )
 def empty(subject: Subject) -> Iterator[Hit]:
     """Pictures that are labelled as having nothing in them."""
-    for picture in subject.pictures:
+    for picture in subject.told_pictures:
         if picture.labelled and not picture.shapes:
             yield Hit(picture.source or picture.file, None, "", (picture.file,))

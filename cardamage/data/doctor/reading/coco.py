@@ -11,7 +11,7 @@ from ...formats.pictures.finding import ImageFolder
 from ...formats.shared.text_files import read_json
 from ...formats.shared.values import as_flag, as_id, as_number, unpacked
 from ..model import Part, Picture, Shape
-from .values import box_of, read_or_note, ring_of, size_of
+from .values import box_of, off_by_one, off_by_one_text, read_or_note, ring_of, size_of
 
 __all__ = ["category_name", "read_coco"]
 
@@ -37,6 +37,7 @@ def read_coco(path: Path, image_root: Path | None = None) -> Part:
         return part
     lists = {key: _objects(content.get(key), key, part) for key in ("images", "annotations", "categories")}
     names = _categories(lists["categories"], part)
+    names = _shifted(names, lists["annotations"], part)
     pictures = _pictures(lists["images"], image_root, part)
     _placeholders(lists, part)
     seen: dict[Any, int] = {}
@@ -86,6 +87,19 @@ def _categories(entries: list[tuple[int, dict[str, Any]]], part: Part) -> dict[i
                 part.note("D309", part.source, index, f"{name!r} has the id 0")
     part.classes = list(dict.fromkeys(names[number] for number in sorted(names)))
     return names
+
+
+def _shifted(
+    names: dict[int, str], annotations: list[tuple[int, dict[str, Any]]], part: Part
+) -> dict[int, str]:
+    """The names by the numbers that annotations have, where these are one off for certain (D320)."""
+    used = {number for _, a in annotations if (number := as_id(a.get("category_id"))) is not None}
+    step = off_by_one(used, names)
+    if not step:
+        return names
+    part.off_by_one = True
+    part.note("D320", part.source, text=off_by_one_text(used, names))
+    return {number - step: name for number, name in names.items()}
 
 
 def category_name(entry: dict[str, Any]) -> str:

@@ -31,8 +31,7 @@ def understand(subject: Subject) -> None:
         if part.format != "masks":
             _unscale(part)
             _corners(part)
-            for picture in part.pictures:
-                _turn(picture, subject)
+            _turn(part, subject)
 
 
 def _unscale(part: Part) -> None:
@@ -108,15 +107,28 @@ def _leave(shapes: Iterable[Shape], box_of: Callable[[Shape], Box | None]) -> in
     return sum(box is None or past_edge(box, size) > _PIXEL for box, size in boxes)
 
 
-def _turn(picture: Picture, subject: Subject) -> None:
-    """Stated sides that are swapped, where the shapes show it: they fit the picture, not what is stated."""
-    look = subject.look(picture.source)
-    if picture.size is None or look.upright is None or look.orientation >= 5:
-        return
-    if picture.size == look.upright or picture.size != look.upright[::-1]:
-        return
-    shapes = [shape for shape in picture.shapes if shape.rle is None and shape.extent is not None]
-    if all(past_edge(shape.extent, look.upright) <= _PIXEL for shape in shapes):
-        picture.swapped = True
-        for shape in shapes:
-            shape.size = look.upright
+def _turn(part: Part, subject: Subject) -> None:
+    """Stated sides that are the picture's swapped: what the shapes fit tells what happened.
+
+    Where they fit the picture only, the stated sides are swapped; where they fit what is stated only, the
+    picture was turned since. Where they fit both, it is as with the others of the file.
+    """
+    fits: list[tuple[Picture, list[Shape], tuple[int, int], bool, bool]] = []
+    for picture in part.pictures:
+        look = subject.look(picture.source)
+        if picture.size is None or look.upright is None or look.orientation >= 5:
+            continue
+        if picture.size == look.upright or picture.size != look.upright[::-1]:
+            continue
+        shapes = [shape for shape in picture.shapes if shape.rle is None and shape.extent is not None]
+        here, stated = (
+            all(past_edge(shape.extent, size) <= _PIXEL for shape in shapes)
+            for size in (look.upright, picture.size)
+        )
+        fits.append((picture, shapes, look.upright, here, stated))
+    turned = any(stated and not here for *_, here, stated in fits)
+    for picture, shapes, size, here, stated in fits:
+        picture.turned = stated and not here
+        picture.swapped = here and not (stated and turned)
+        for shape in shapes if picture.swapped else ():
+            shape.size = size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ __all__ = [
     "box_of",
     "image_files",
     "is_hidden",
+    "off_by_one",
+    "off_by_one_text",
     "read_or_note",
     "ring_of",
     "size_of",
@@ -69,3 +72,28 @@ def read_or_note(part: Part, path: Path, read: Any, what: str) -> Any:
     except (OSError, ValueError, MemoryError) as error:
         part.note("D001", path, text=f"can't be read ({error})")
     return None
+
+
+def off_by_one(used: Collection[int], listed: Collection[int]) -> int:
+    """Tell what is to be added to class numbers that are one off; 0 where they aren't, or nobody knows.
+
+    They are where one number is in no list, which is beside an end of it, the other end is not used, and at
+    least half of the classes are, and three.
+
+    Args:
+        used: numbers that objects have.
+        listed: numbers that have names.
+    """
+    strange = set(used) - set(listed)
+    if len(strange) != 1 or not listed or len(used) < max(3, len(listed) / 2):
+        return 0
+    step = 1 if strange == {min(listed) - 1} else -1 if strange == {max(listed) + 1} else 0
+    return step if step and all(number + step in listed for number in used) else 0
+
+
+def off_by_one_text(used: Collection[int], listed: Collection[int]) -> str:
+    """Say what was found by :func:`off_by_one`."""
+    return (
+        f"objects have the classes {min(used)} to {max(used)}, the list numbers them {min(listed)} to "
+        f"{max(listed)}; here they are counted as moved by one"
+    )

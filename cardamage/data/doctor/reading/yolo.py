@@ -19,7 +19,7 @@ from ...formats.shared.values import as_number
 from ...formats.tracing.bridges import parted
 from ...images.reading import image_size
 from ..model import Part, Picture, Shape
-from .values import IMAGE_SUFFIXES, below, is_hidden, read_or_note
+from .values import IMAGE_SUFFIXES, below, is_hidden, off_by_one, off_by_one_text, read_or_note
 from .yolo_splits import is_picture_list, name_splits
 
 __all__ = ["label_folders", "read_yolo", "yolo_files"]
@@ -119,8 +119,31 @@ def _read_home(home: Path, files: list[Path], labels: list[Path]) -> list[Part]:
     if labels and not names:
         first.note("D409", home, text="no YAML says what the class numbers mean")
     parts = [_read_folder(folder, names) for folder in labels]
+    _shift(parts, names, first)
     name_splits(home, files, first, parts)
     return [first, *parts]
+
+
+def _shift(parts: list[Part], names: list[str], first: Part) -> None:
+    """Move the labels where classes are numbered from 1 and the names from 0 (D320)."""
+    numbers = {name: number for number, name in enumerate(names)}
+    shapes = [shape for part in parts for shape in part.shapes]
+    strange = {hit.text for part in parts for hit in part.notes.get("D306", ())}
+    if not names or len(numbers) < len(names) or strange != {_nameless(len(names))}:
+        return
+    used = {len(names)} | {numbers[shape.label] for shape in shapes if shape.label is not None}
+    if off_by_one(used, range(len(names))) != -1:
+        return
+    first.note("D320", first.source, text=off_by_one_text(used, range(len(names))))
+    for part in parts:
+        part.off_by_one = True
+        part.notes.pop("D306", None)
+    for shape in shapes:
+        shape.label = names[-1] if shape.label is None else names[numbers[shape.label] - 1]
+
+
+def _nameless(number: float | str) -> str:
+    return f"class {number} has no name"
 
 
 def _listed_names(folders: list[Path], part: Part) -> list[str]:
@@ -297,7 +320,7 @@ def _shape(
         part.note("D002", file, line, f"a class and {len(values)} numbers are neither a box nor an outline")
         return None
     if not number.is_integer() or number < 0 or (names and number >= len(names)):
-        part.note("D306", file, line, f"class {row.split()[0]} has no name")
+        part.note("D306", file, line, _nameless(row.split()[0]))
         label = None
     else:
         label = names[int(number)] if names else str(int(number))

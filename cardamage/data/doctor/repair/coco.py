@@ -132,7 +132,7 @@ def _categories(
     """Drop placeholders, join names that are the same, and number from 1 where the ids need it."""
     entries = [entry for entry in content["categories"] if entry is not None]
     ids = [as_id(entry.get("id")) for entry in entries]
-    if None in ids or len(set(ids)) < len(ids):
+    if None in ids or len(set(ids)) < len(ids) or part.off_by_one:
         content["categories"] = entries
         return
     entries.sort(key=lambda entry: as_id(entry["id"]) or 0)

@@ -48,7 +48,7 @@ def _rows(picture: Picture, part: Part, plan: Plan) -> str:
         shape = shapes.get(line)
         if shape is None or (picture.file, line) in plan.dropped:
             continue
-        rows.append(_row(row, shape, part.classes, plan))
+        rows.append(_row(row, shape, [] if part.off_by_one else part.classes, plan))
     return "".join(f"{row}\n" for row in rows)
 
 

@@ -156,7 +156,7 @@ def _tell_classes(dataset: AnnotatedDataset, found: Survey, format: str, losses:
     name = _WITHOUT_LIST.get(format)
     if name is None:
         return
-    used = {index for counts in found.objects for index in counts}
+    used = {index for counts in found.objects for index in counts} | found.crowded
     kept = [label for index, label in enumerate(dataset.classes) if index in used]
     for label in (label for label in dataset.classes if label not in kept):
         losses.add("lost", f"{name} has no place for a class without objects", f"The class {label!r}")

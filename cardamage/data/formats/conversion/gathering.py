@@ -90,6 +90,7 @@ def _joined(surveys: Sequence[Survey]) -> Survey:
         whole.sources += other.sources
         whole.sizes += other.sizes
         whole.objects += other.objects
+        whole.crowded |= other.crowded
         whole.splits += other.splits
         whole.embedded += other.embedded
     return whole

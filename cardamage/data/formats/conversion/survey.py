@@ -33,7 +33,9 @@ class Survey:
         names: of the images.
         sources: files that hold the pixels.
         sizes: height and width.
-        objects: how many of each class, by its place in the list of classes.
+        objects: how many of each class, by its place in the list of classes; regions of uncounted objects
+            (crowds) are none.
+        crowded: classes that have such regions.
         splits: the parts that the source names.
         embedded: how many pictures are in Labelme files only.
         unseen: places of the images whose pictures were not found good yet.
@@ -46,6 +48,7 @@ class Survey:
     splits: list[str] = field(default_factory=list)
     embedded: int = 0
     unseen: list[int] = field(default_factory=list)
+    crowded: set[int] = field(default_factory=set)
     # Sizes and counts, each kept once: most images share them.
     shared: dict[Any, Any] = field(default_factory=dict)
 
@@ -116,7 +119,8 @@ def _noted(image: AnnotatedImage, ids: dict[str, int], found: Survey) -> Annotat
     found.sources.append(image.source)
     size = (image.height, image.width)
     found.sizes.append(found.shared.setdefault(size, size))
-    counts = Counter(ids[raw.label] for raw in image.annotations)
+    counts = Counter(ids[raw.label] for raw in image.annotations if not raw.iscrowd)
+    found.crowded.update(ids[raw.label] for raw in image.annotations if raw.iscrowd)
     found.objects.append(found.shared.setdefault(frozenset(counts.items()), dict(counts)))
     found.splits.append(image.split)
     found.embedded += image.embedded

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from ....errors import DataError
@@ -25,6 +26,8 @@ _INSTANCE = re.compile(r"([0-9]+)[_-](.+)", re.DOTALL)
 _FLAT = re.compile(r"(.+)_[0-9]+", re.DOTALL)
 _UNSAFE = re.compile('[\x00-\x1f\x7f%/\\\\:*?"<>|\ud800-\udfff]')
 _LONGEST_TOKEN = 150
+# Masks looked at to recognize a folder.
+_PROBES = 50
 
 _Found = dict[str, list["MaskedImage"]]
 
@@ -66,8 +69,12 @@ class MaskLayout:
 
 
 def has_masks(root: Path) -> bool:
-    """Tell whether a folder is laid out as images and masks, without going through all of it."""
-    return any(next(_pngs(masks), None) is not None for _, masks in _folders(root, None))
+    """Tell whether a folder is laid out as images and masks, without going through all of it.
+
+    PNGs with a JSON of their name beside them are photos that were labelled, whatever their folder is called.
+    """
+    some = (islice(_pngs(masks), _PROBES) for _, masks in _folders(root, None))
+    return any(not mask.with_suffix(".json").is_file() for masks in some for mask in masks)
 
 
 def find_masks(root: Path, image_root: Path | None, report: AnnotationReport) -> MaskLayout:

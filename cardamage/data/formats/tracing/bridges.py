@@ -15,7 +15,7 @@ import pycocotools.mask as mask_util
 from ...annotations import outlines
 from ...annotations.run_lengths import same_mask
 
-__all__ = ["joined", "parted", "signed_area"]
+__all__ = ["joined", "parted", "signed_area", "unbridged"]
 
 _Point = tuple[float, float]
 
@@ -94,6 +94,25 @@ def parted(ring: np.ndarray, height: int, width: int) -> list[np.ndarray]:
         if len(parts) > 1 and same_mask(_drawn(parts, height, width), whole):
             return parts
     return [ring]
+
+
+def unbridged(ring: np.ndarray) -> list[np.ndarray]:
+    """Take out all bridges: between the parts of an object, and to its holes.
+
+    Args:
+        ring: (points, 2).
+
+    Returns:
+        The loops, parts and holes alike, (points, 2) each; the ring alone where there are no bridges.
+    """
+    points = [(x, y) for x, y in ring.tolist()]
+    if len(set(points)) == len(points):
+        return [ring]
+    areas, bridges = _loops(points)
+    ends = [
+        bridge for bridge in bridges if min(abs(areas[bridge.near]), abs(areas[bridge.far])) > _LEAST_AREA
+    ]
+    return (_cut(points, ends) if ends else []) or [ring]
 
 
 class _Bridge(NamedTuple):

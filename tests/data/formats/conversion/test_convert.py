@@ -124,6 +124,22 @@ def test_the_table_tells_counts_and_shares(photos: Path, tmp_path: Path) -> None
     assert ["images", "8", "(80.0%)", "2", "(20.0%)", "10"] in lines
 
 
+def test_crowds_are_not_counted_as_objects(photos: Path, tmp_path: Path) -> None:
+    convert([photos], tmp_path / "coco", "coco", ConvertOptions(write=WriteOptions(pictures="copy")))
+    (file,) = (tmp_path / "coco/annotations").iterdir()
+    content = json.loads(file.read_text())
+    dent = next(c["id"] for c in content["categories"] if c["name"] == "dent")
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = int(annotation["category_id"] == dent)
+    file.write_text(json.dumps(content))
+    for format, lost in (("yolo", True), ("coco", False), ("via", False)):
+        done = convert([tmp_path / "coco"], tmp_path / "out" / format, format)
+        assert done.objects["all" if "all" in done.objects else ""] == Counter(scratch=10)
+        told = described(done, Path("log"))
+        assert ("a region of uncounted objects (crowd), which YOLO has no place for" in told) is lost
+        assert "a class without objects" not in told
+
+
 def test_classes_that_differ_only_in_spelling_are_named(photos: Path, tmp_path: Path) -> None:
     shapes = [shape(label=label) for label in ("Dent", "front_door", "front door", "car")]
     write_labelme(photos / "0.json", *shapes)

@@ -194,3 +194,15 @@ def test_huge_headers_are_refused_before_decoding(tmp_path: Path) -> None:
         huge(tmp_path / name)
         sentence = sentence_of(tmp_path, classes=["dent"])
         assert sentence == f"The {what} {tmp_path}/{name} {text.format(most)}"
+
+
+def test_labelled_photos_in_a_folder_called_masks_are_no_masks(tmp_path: Path) -> None:
+    for place in ("images/a.jpg", "masks/b.png"):
+        photo(tmp_path, place)
+        (tmp_path / place).with_suffix(".json").write_text(
+            json.dumps({"shapes": [], "imagePath": Path(place).name, "imageHeight": 20, "imageWidth": 30})
+        )
+    assert recognize(tmp_path) == "labelme"
+    png(tmp_path / "masks/a.png", block((1, 1, 5, 4, 1)))
+    with pytest.raises(DataError, match="could be labelme or masks"):
+        recognize(tmp_path)
