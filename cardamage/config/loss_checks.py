@@ -37,6 +37,10 @@ def check_class_loss(cfg: Any) -> None:
         raise ConfigValueError(
             f"MODEL.ROI_BOX_HEAD.PRIOR_PROB is {node.PRIOR_PROB!r}; it must be above 0 and below 1."
         )
+    if not isinstance(node.BBOX_REG_BINS, int) or node.BBOX_REG_BINS in (1, True) or node.BBOX_REG_BINS < 0:
+        raise ConfigValueError(
+            f"MODEL.ROI_BOX_HEAD.BBOX_REG_BINS is {node.BBOX_REG_BINS!r}; it must be 0, or at least 2."
+        )
     entropy = node.CLASS_LOSS == "cross_entropy"
     if node.LABEL_SMOOTHING > 0 and not entropy:
         raise ConfigValueError(

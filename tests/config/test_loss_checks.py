@@ -33,6 +33,7 @@ BOX = "MODEL.ROI_BOX_HEAD."
             "LABEL_SMOOTHING is 0.1, which CLASS_LOSS 'focal' doesn't know: set it to 0, or CLASS_LOSS to "
             "'cross_entropy'.",
         ),
+        ({"BBOX_REG_BINS": 1}, "BBOX_REG_BINS is 1; it must be 0, or at least 2."),
         ({"SEESAW_P": -0.5}, "SEESAW_P is -0.5; it must be at least 0."),
         (
             {"CLASS_LOSS": "equalization", "CLASS_WEIGHTS": "effective"},

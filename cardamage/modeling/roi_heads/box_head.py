@@ -17,7 +17,13 @@ from cardamage.modeling.registry import Registry
 
 from .conv import conv3x3
 
-__all__ = ["ROI_BOX_HEAD_REGISTRY", "FastRCNNConvFCHead", "build_box_head"]
+__all__ = [
+    "ROI_BOX_HEAD_REGISTRY",
+    "FastRCNNConvFCHead",
+    "build_box_head",
+    "flatten_regions",
+    "prediction_layers",
+]
 
 ROI_BOX_HEAD_REGISTRY = Registry("ROI_BOX_HEAD", "MODEL.ROI_BOX_HEAD.NAME")
 ROI_BOX_HEAD_REGISTRY.__doc__ = (
@@ -111,3 +117,19 @@ def build_box_head(cfg: Any, input_shape: ShapeSpec) -> nn.Module:
 def flatten_regions(x: torch.Tensor) -> torch.Tensor:
     """Make (M, D) of (M, ...)."""
     return x.flatten(1) if x.dim() > 2 else x
+
+
+def prediction_layers(
+    input_shape: ShapeSpec | int, num_classes: int, num_deltas: int
+) -> tuple[nn.Linear, nn.Linear]:
+    """The scores' layer and the offsets'; an int is a number of channels, as in older scripts."""
+    shape = ShapeSpec(channels=input_shape) if isinstance(input_shape, int) else input_shape
+    channels: Any = shape.channels
+    size = channels * (shape.width or 1) * (shape.height or 1)
+    # Both are made before either is drawn anew: in another order a seed would give other weights.
+    cls_score = nn.Linear(size, num_classes + 1)
+    bbox_pred = nn.Linear(size, num_deltas)
+    for layer, deviation in ((cls_score, 0.01), (bbox_pred, 0.001)):
+        nn.init.normal_(layer.weight, std=deviation)
+        nn.init.zeros_(layer.bias)
+    return cls_score, bbox_pred

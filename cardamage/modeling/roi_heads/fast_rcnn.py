@@ -28,7 +28,8 @@ from ..losses import (
     sigmoid_loss,
     softmax_loss,
 )
-from .box_head import flatten_regions
+from ..side_distribution import SideDistribution, side_distribution_loss
+from .box_head import flatten_regions, prediction_layers
 from .classification import _log_classification_stats
 from .detection import (
     Suppression,
@@ -70,6 +71,7 @@ class FastRCNNOutputLayers(nn.Module):
         fed_loss_num_classes: int = 50,
         suppression: Suppression | None = None,
         class_loss: ClassLoss | None = None,
+        box_reg_bins: int = 0,
     ) -> None:
         """Make the layers.
 
@@ -83,7 +85,8 @@ class FastRCNNOutputLayers(nn.Module):
             cls_agnostic_bbox_reg: tell one box for all classes instead of one for each.
             smooth_l1_beta: see :func:`~cardamage.modeling.box_regression.box_regression_loss`.
             box_reg_loss_type: see there.
-            loss_weight: a factor for both losses, or one each for ``loss_cls``, ``loss_box_reg``.
+            loss_weight: a factor for all losses, or one each for ``loss_cls``, ``loss_box_reg``,
+                ``loss_box_dfl``.
             use_fed_loss: learn of every batch only its own classes and some drawn at random, for many
                 classes that few images are annotated with; needs ``use_sigmoid_ce``.
             use_sigmoid_ce: score every class on its own instead of against the others.
@@ -93,14 +96,21 @@ class FastRCNNOutputLayers(nn.Module):
             suppression: how overlapping detections are thinned out from ``test_nms_thresh`` on; else hard.
             class_loss: judges the scores and says what they mean; by default one of the two cross entropies,
                 as ``use_sigmoid_ce`` says.
+            box_reg_bins: tell each side of a box by so many scores of where it is, and lower the loss
+                ``loss_box_dfl``, too; 0 for offsets.
 
         Raises:
             ConfigValueError: a federated loss without the sigmoid or without fitting weights.
         """
         super().__init__()
         self.num_classes = num_classes
-        self.cls_score, self.bbox_pred = _linear_layers(input_shape, num_classes, cls_agnostic_bbox_reg)
-        self.box2box_transform = box2box_transform
+        self.box2box_transform: Any = box2box_transform
+        if box_reg_bins:
+            self.box2box_transform = SideDistribution(box2box_transform, box_reg_bins)
+        # What tells a box.
+        self._box_size = 4 * max(box_reg_bins, 1)
+        told = self._box_size * (1 if cls_agnostic_bbox_reg else num_classes)
+        self.cls_score, self.bbox_pred = prediction_layers(input_shape, num_classes, told)
         self.smooth_l1_beta = smooth_l1_beta
         self.box_reg_loss_type = box_reg_loss_type
         self.test_score_thresh = test_score_thresh
@@ -113,7 +123,8 @@ class FastRCNNOutputLayers(nn.Module):
         if use_fed_loss:
             weights = federated_weights(get_fed_loss_cls_weights, num_classes, use_sigmoid_ce)
             self.register_buffer("fed_loss_cls_weights", weights)
-        self.loss_weight = weights_by_loss(loss_weight, "loss_cls", "loss_box_reg")
+        names = ["loss_cls", "loss_box_reg", *(["loss_box_dfl"] if box_reg_bins else [])]
+        self.loss_weight = weights_by_loss(loss_weight, *names)
         self.class_loss = class_loss
         if class_loss is not None:
             class_loss.init_bias(self.cls_score.bias)
@@ -133,7 +144,10 @@ class FastRCNNOutputLayers(nn.Module):
             "cls_agnostic_bbox_reg": node.CLS_AGNOSTIC_BBOX_REG,
             "smooth_l1_beta": node.SMOOTH_L1_BETA,
             "box_reg_loss_type": node.BBOX_REG_LOSS_TYPE,
-            "loss_weight": {"loss_box_reg": node.BBOX_REG_LOSS_WEIGHT},
+            "loss_weight": {
+                "loss_box_reg": node.BBOX_REG_LOSS_WEIGHT,
+                "loss_box_dfl": node.BBOX_REG_LOSS_WEIGHT * node.BBOX_REG_BINS_WEIGHT,
+            },
             "use_fed_loss": node.USE_FED_LOSS,
             "use_sigmoid_ce": node.USE_SIGMOID_CE,
             "get_fed_loss_cls_weights": lambda: get_fed_loss_cls_weights(
@@ -142,6 +156,7 @@ class FastRCNNOutputLayers(nn.Module):
             "fed_loss_num_classes": node.FED_LOSS_NUM_CLASSES,
             "suppression": Suppression.from_config(cfg),
             **({} if class_loss is None else {"class_loss": class_loss}),
+            **({"box_reg_bins": node.BBOX_REG_BINS} if node.BBOX_REG_BINS else {}),
         }
 
     def forward(self, x: torch.Tensor) -> Predictions:
@@ -151,7 +166,8 @@ class FastRCNNOutputLayers(nn.Module):
             x: (M, ...) features.
 
         Returns:
-            (M, K + 1) scores before softmax, background last, and (M, K * 4) or (M, 4) offsets.
+            (M, K + 1) scores before softmax, background last, and (M, K * 4) or (M, 4) offsets, or as many
+            times the number of bins.
         """
         x = flatten_regions(x)
         return self.cls_score(x), self.bbox_pred(x)
@@ -176,6 +192,8 @@ class FastRCNNOutputLayers(nn.Module):
             "loss_cls": self._classification_loss(scores.float(), deltas, rows),
             "loss_box_reg": self.box_reg_loss(rows.boxes, rows.gt_boxes, deltas, rows.gt_classes),
         }
+        if isinstance(self.box2box_transform, SideDistribution):
+            losses["loss_box_dfl"] = self._distribution_loss(self.box2box_transform, deltas, rows)
         return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
 
     def _classification_loss(self, scores: torch.Tensor, deltas: torch.Tensor, rows: RoiRows) -> torch.Tensor:
@@ -188,7 +206,8 @@ class FastRCNNOutputLayers(nn.Module):
         _log_classification_stats(self.class_loss.probabilities(scores.detach()), classes)
         quality = None
         if self.class_loss.needs_quality:
-            boxes = self._of_class(self.box2box_transform.apply_deltas(deltas.detach(), rows.boxes), classes)
+            own = self._of_class(deltas.detach(), classes, self._box_size)
+            boxes = self.box2box_transform.apply_deltas(own, rows.boxes)
             assert rows.gt_boxes is not None
             quality = box_quality(boxes, rows.gt_boxes.to(boxes.dtype), rows.foreground(self.num_classes))
         return self.class_loss(scores, classes, quality)
@@ -233,17 +252,23 @@ class FastRCNNOutputLayers(nn.Module):
         Args:
             proposal_boxes: (M, 4) XYXY.
             gt_boxes: (M, 4) XYXY, meaningful for foreground.
-            pred_deltas: (M, K * 4) offsets, or (M, 4) for all classes.
+            pred_deltas: (M, K * 4) offsets, or (M, 4) for all classes, or as many times the number of bins.
             gt_classes: (M,) int64, K for background, -1 for rows that don't count.
 
         Returns:
             The 0-d sum over the foreground, divided by the number of all rows that count.
         """
         foreground = (gt_classes >= 0) & (gt_classes < self.num_classes)
+        deltas = self._of_class(pred_deltas, gt_classes, self._box_size)
+        transform = self.box2box_transform
+        if isinstance(transform, SideDistribution):
+            # Background may hold anything, which no zero gradient undoes.
+            deltas = transform.means(torch.where(foreground[:, None], deltas, torch.zeros_like(deltas)))
+            transform = transform.sides
         loss = box_regression_loss(
-            self.box2box_transform,
+            transform,
             proposal_boxes,
-            self._of_class(pred_deltas, gt_classes),
+            deltas,
             gt_boxes,
             foreground,
             self.box_reg_loss_type,
@@ -251,13 +276,24 @@ class FastRCNNOutputLayers(nn.Module):
         )
         return loss / count_regions(gt_classes)
 
+    def _distribution_loss(
+        self, transform: SideDistribution, deltas: torch.Tensor, rows: RoiRows
+    ) -> torch.Tensor:
+        """Return the 0-d sum over the foreground's boxes of their sides' mean, divided by all rows."""
+        assert rows.gt_classes is not None
+        assert rows.gt_boxes is not None
+        own = self._of_class(deltas, rows.gt_classes, self._box_size).unflatten(1, (4, transform.bins))
+        foreground = rows.foreground(self.num_classes)
+        loss = side_distribution_loss(transform, rows.boxes, own.float(), rows.gt_boxes, foreground)
+        return loss / count_regions(rows.gt_classes)
+
     @staticmethod
-    def _of_class(values: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        """Take of (M, K * 4) every row's class; (M, 4) serves all classes."""
-        if values.shape[1] == 4:
+    def _of_class(values: torch.Tensor, classes: torch.Tensor, size: int = 4) -> torch.Tensor:
+        """Take of (M, K * size) every row's class; (M, size) serves all classes."""
+        if values.shape[1] == size:
             return values
-        per_class = values.unflatten(1, (-1, 4))
-        index = classes.clamp(0, per_class.shape[1] - 1)[:, None, None].expand(-1, 1, 4)
+        per_class = values.unflatten(1, (-1, size))
+        index = classes.clamp(0, per_class.shape[1] - 1)[:, None, None].expand(-1, 1, size)
         return per_class.gather(1, index)[:, 0]
 
     def predict_rows(self, predictions: Predictions, rows: RoiRows) -> Predictions:
@@ -329,22 +365,6 @@ class FastRCNNOutputLayers(nn.Module):
         ours = takes_batches(self.predict_boxes) and takes_batches(self.predict_probs)
         batch = batch.matching(len(predictions[0])) if ours else batch.exact()
         return predicted_boxes(self, predictions, batch), predicted_probs(self, predictions, batch), batch
-
-
-def _linear_layers(
-    input_shape: ShapeSpec | int, num_classes: int, agnostic: bool
-) -> tuple[nn.Linear, nn.Linear]:
-    """The scores' layer and the offsets'; an int is a number of channels, as in older scripts."""
-    shape = ShapeSpec(channels=input_shape) if isinstance(input_shape, int) else input_shape
-    channels: Any = shape.channels
-    size = channels * (shape.width or 1) * (shape.height or 1)
-    # Both are made before either is drawn anew: in another order a seed would give other weights.
-    cls_score = nn.Linear(size, num_classes + 1)
-    bbox_pred = nn.Linear(size, 4 * (1 if agnostic else num_classes))
-    for layer, deviation in ((cls_score, 0.01), (bbox_pred, 0.001)):
-        nn.init.normal_(layer.weight, std=deviation)
-        nn.init.zeros_(layer.bias)
-    return cls_score, bbox_pred
 
 
 def _rows(proposals: Sequence[Instances], predicted: torch.Tensor) -> RoiRows:

@@ -56,6 +56,12 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "seesaw": {BOX + "CLASS_LOSS": "seesaw", BOX + "BBOX_REG_LOSS_TYPE": "giou"},
     "equalization": {BOX + "CLASS_LOSS": "equalization", BOX + "BBOX_REG_LOSS_TYPE": "diou"},
+    "distribution": {BOX + "BBOX_REG_BINS": 17, BOX + "BBOX_REG_LOSS_TYPE": "giou"},
+    "distribution_quality": {
+        BOX + "BBOX_REG_BINS": 8,
+        BOX + "CLASS_LOSS": "quality_focal",
+        BOX + "TRAIN_ON_PRED_BOXES": True,
+    },
 }
 SIZE = (96, 128)
 
