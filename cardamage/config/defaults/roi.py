@@ -23,12 +23,13 @@ def roi_heads() -> dict[str, Any]:
         "NMS_THRESH_TEST": 0.5,
         "PROPOSAL_APPEND_GT": True,
         # Ours: "soft_linear" and "soft_gaussian" lower overlapping scores instead of dropping the box
-        # (Bodla et al., Soft-NMS, ICCV 2017); what falls below SOFT_NMS_SCORE_THRESH is dropped. "diou" takes
-        # the distance of the centres off the overlap (Zheng et al., DIoU-NMS, AAAI 2020). "cluster" is "hard" in
-        # rounds over all boxes at once, "cluster_score" lowers scores by the overlap with what it keeps (Zheng et
-        # al., Cluster-NMS, 2020). In "fast" dropped boxes drop others (Bolya et al., YOLACT, ICCV 2019).
-        # "matrix_linear" and "matrix_gaussian" lower scores in one pass (Wang et al., SOLOv2, NeurIPS 2020).
-        # All but hard, diou, cluster and fast read SOFT_NMS_SCORE_THRESH; gaussians and cluster_score the sigma.
+        # (Bodla et al., Soft-NMS, ICCV 2017); what falls below SOFT_NMS_SCORE_THRESH is dropped.
+        # "diou" takes the distance of the centres off the overlap (Zheng et al., DIoU-NMS, AAAI 2020).
+        # "cluster" is "hard" in rounds over all boxes at once, "cluster_score" lowers scores by the overlap
+        # with what it keeps (Zheng et al., Cluster-NMS, 2020). In "fast" dropped boxes drop others (Bolya et
+        # al., YOLACT, ICCV 2019). "matrix_linear" and "matrix_gaussian" lower scores in one pass (Wang et
+        # al., SOLOv2, NeurIPS 2020). All but hard, diou, cluster and fast read SOFT_NMS_SCORE_THRESH, the
+        # gaussians and cluster_score SOFT_NMS_SIGMA.
         "NMS_TYPE": "hard",
         # Ours: whether a box of another class suppresses, too: one object, one class.
         "NMS_CLASS_AGNOSTIC": False,

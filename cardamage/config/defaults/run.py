@@ -47,6 +47,11 @@ def test() -> dict[str, Any]:
             "MIN_SIZES": tuple(range(400, 1201, 100)),
             "MAX_SIZE": 4000,
             "FLIP": True,
+            # Ours: "nms" thins out the boxes of all views as MODEL.ROI_HEADS.NMS_TYPE says; "weighted_boxes"
+            # takes the means of those that overlap by more than MERGE_THRESH, weighted by their scores, and
+            # lowers the score of what few views show (Solovyev et al., Weighted boxes fusion, 2021).
+            "MERGE": "nms",
+            "MERGE_THRESH": 0.55,
         },
         "PRECISE_BN": {"ENABLED": False, "NUM_ITER": 200},
         # Ours: keep model_best.pth; where "segm/AP" is not measured, "bbox/AP" is used.

@@ -10,6 +10,7 @@ from .grouping import Groups, arrange
 from .hard import batched_nms, nms, nms_keep_mask
 from .matrix import cluster_nms_scores, fast_keep, matrix_nms_scores
 from .soft import batched_soft_nms, soft_nms_scores
+from .weighted_boxes import fuse_weighted_boxes
 
 __all__ = [
     "Groups",
@@ -18,6 +19,7 @@ __all__ = [
     "batched_soft_nms",
     "cluster_nms_scores",
     "fast_keep",
+    "fuse_weighted_boxes",
     "greedy_keep",
     "matrix_nms_scores",
     "nms",

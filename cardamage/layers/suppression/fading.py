@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-__all__ = ["fade"]
+__all__ = ["fade", "first_best"]
 
 # Boxes of the groups that go in step, on a processor: their numbers stay in its cache.
 _MAX_BOXES = 2**16
@@ -111,7 +111,7 @@ class _Field:
 
     def _take(self, rule: _Rule) -> None:
         """Take the best box of every group, and fade the others."""
-        index = _first_best(self.left)
+        index = first_best(self.left)
         best = self.left.gather(1, index)
         x0, y0, x1, y1 = self.sides.gather(2, index.expand(4, -1, -1))
         area = self.areas.gather(1, index)
@@ -156,8 +156,8 @@ def _moved(values: torch.Tensor, place: torch.Tensor, width: int) -> torch.Tenso
     return values.new_zeros(*values.shape[:-1], width).scatter_(-1, place, values)
 
 
-def _first_best(scores: torch.Tensor) -> torch.Tensor:
-    """Return (g, 1) int64, the first of the best of every row."""
+def first_best(scores: torch.Tensor) -> torch.Tensor:
+    """Return (g, 1) int64, the first of the best of every row of (g, W), W above 0."""
     if scores.device.type == "cpu":
         # Ten times as fast as torch's.
         return torch.from_numpy(scores.numpy().argmax(axis=1))[:, None]

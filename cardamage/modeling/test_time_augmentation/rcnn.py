@@ -20,15 +20,13 @@ from cardamage.utils.compiling import compiling
 from ..custom import call
 from ..meta_arch import GeneralizedRCNN
 from ..postprocessing import detector_postprocess
-from ..roi_heads.detection import Suppression, detect
 from .mapper import DatasetMapperTTA
+from .merging import MERGES, Found
 from .sides import exchanged_classes
 from .views import View, batches_by_size, batches_in_order, views_of
 
 __all__ = ["GeneralizedRCNNWithTTA"]
 
-# Views have been through the model's own threshold.
-_LOWEST_SCORE = 1e-8
 # Feature maps of the first look are kept for the second up to here; beyond, they are computed again.
 _KEPT_BYTES = 2 << 30
 
@@ -91,7 +89,7 @@ class GeneralizedRCNNWithTTA(nn.Module):
         self.training = model.training
         self.tta_mapper = DatasetMapperTTA(cfg) if tta_mapper is None else tta_mapper
         self.batch_size = batch_size
-        self._suppression = Suppression.from_config(cfg)
+        self._merge_found = _merge_by_name(cfg.TEST.AUG.MERGE)
         count = getattr(model.roi_heads, "num_classes", cfg.MODEL.ROI_HEADS.NUM_CLASSES)
         self._exchange = exchanged_classes(cfg, count, class_flip_indices)
         self._batches = batches_in_order if cfg.INPUT.RESIZE == "exact" else batches_by_size
@@ -164,7 +162,7 @@ class GeneralizedRCNNWithTTA(nn.Module):
     def _merge(
         self, views: Sequence[View], found: Sequence[Instances], sizes: Sequence[tuple[int, int]]
     ) -> list[Instances]:
-        """Merge the detections of all views in their photos, with the model's own suppression."""
+        """Merge the detections of all views in their photos."""
         counts = [len(one) for one in found]
         # The host waits three times for the device, however many views there are.
         boxes = torch.cat([one.pred_boxes.tensor for one in found]).float().cpu()
@@ -176,11 +174,10 @@ class GeneralizedRCNNWithTTA(nn.Module):
         mirrored = torch.tensor([view.mirrored for view in views]).repeat_interleave(repeats)
         classes = torch.where(mirrored, self._exchange[classes], classes)
         photo = torch.tensor([view.photo for view in views]).repeat_interleave(repeats)
-        # A column for background, which no box is.
-        table = torch.zeros(len(scores), len(self._exchange) + 1)
-        table[torch.arange(len(scores)), classes] = scores
-        most = self.cfg.TEST.DETECTIONS_PER_IMAGE
-        return detect(boxes, table, photo, sizes, _LOWEST_SCORE, self._suppression, most)[0]
+        all_found = Found(
+            boxes, scores, classes, photo, sizes, _view_counts(views, len(sizes)), len(self._exchange)
+        )
+        return self._merge_found(self.cfg, all_found)
 
     def _add_masks(
         self,
@@ -235,6 +232,16 @@ class _Look:
             return self.model.inference(records, known, do_postprocess=False)
         boxes = [one.to(self.model.device) for one in known]
         return self.model.roi_heads.forward_with_given_boxes(self.kept.pop(number), boxes)
+
+
+def _merge_by_name(name: str) -> Callable[[Any, Found], list[Instances]]:
+    if name not in MERGES:
+        raise ConfigValueError(f"TEST.AUG.MERGE is {name!r}; it must be one of {', '.join(MERGES)}.")
+    return MERGES[name]
+
+
+def _view_counts(views: Sequence[View], photos: int) -> list[int]:
+    return torch.bincount(torch.tensor([view.photo for view in views]), minlength=photos).tolist()
 
 
 def _bytes_of(tensor: torch.Tensor) -> int:

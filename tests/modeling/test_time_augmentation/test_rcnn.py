@@ -21,7 +21,8 @@ from cardamage.modeling.batch import force_fixed_shapes
 from cardamage.modeling.fusion import FastInference
 from cardamage.modeling.roi_heads.detection import Suppression
 from cardamage.modeling.test_time_augmentation import rcnn
-from cardamage.structures import Instances
+from cardamage.modeling.test_time_augmentation.merging import MERGES, Found
+from cardamage.structures import Boxes, Instances, pairwise_iou
 
 Make = Callable[..., Any]
 SWAP = [2, 1, 0]
@@ -157,6 +158,54 @@ def test_boxes_of_all_views_are_merged_as_the_config_suppresses(tiny_cfg: Make, 
     assert len(found) == min(len(kept), 40)
     torch.testing.assert_close(found.scores, final[:40], rtol=1e-3, atol=1e-4)
     assert len(kept) > len(views[0])
+
+
+def test_boxes_of_all_views_become_their_weighted_means(tiny_cfg: Make) -> None:
+    cfg = tiny_cfg(**OPTIONS, **{"MODEL.MASK_ON": False, "TEST.AUG.MERGE": "weighted_boxes"})
+    cfg.TEST.AUG.MIN_SIZES, cfg.TEST.AUG.MERGE_THRESH = (0,), 0.6
+    model, photos = _model(cfg), [_photo(4), _photo(5)]
+    found = GeneralizedRCNNWithTTA(cfg, model, class_flip_indices=SWAP)(photos)
+    for photo, result in zip(photos, found, strict=True):
+        views = [model([photo])[0]["instances"], _moved(model([_mirrored(photo)])[0]["instances"], SWAP)]
+        boxes = torch.cat([x.pred_boxes.tensor for x in views]).double()
+        scores, classes = (torch.cat([x.get(name) for x in views]) for name in ("scores", "pred_classes"))
+        order = scores.argsort(descending=True)
+        clusters: list[list[int]] = []
+        fused: list[torch.Tensor] = []
+        for place in order.tolist():
+            overlaps = [
+                float(pairwise_iou(Boxes(box[None]), Boxes(boxes[place][None])))
+                if classes[members[0]] == classes[place]
+                else 0.0
+                for box, members in zip(fused, clusters, strict=True)
+            ]
+            best = int(np.argmax(overlaps)) if overlaps else -1
+            if best < 0 or overlaps[best] <= 0.6:
+                best = len(clusters)
+                clusters.append([])
+                fused.append(boxes[place])
+            clusters[best].append(place)
+            weights = scores[clusters[best]].double()
+            fused[best] = (boxes[clusters[best]] * weights[:, None]).sum(0) / weights.sum()
+        final = torch.stack([scores[members].mean() * min(len(members), 2) / 2 for members in clusters])
+        ranked = final.argsort(descending=True)[:40]
+        expected = Instances(
+            (61, 83),
+            pred_boxes=Boxes(torch.stack(fused)[ranked].float()),
+            scores=final[ranked],
+            pred_classes=torch.stack([classes[clusters[i][0]] for i in ranked.tolist()]),
+        )
+        assert max(map(len, clusters)) > 1
+        _assert_equal(result["instances"], expected)
+
+
+@pytest.mark.parametrize("name", list(MERGES))
+def test_nothing_found_gives_nothing(tiny_cfg: Make, name: str) -> None:
+    nothing = torch.zeros(0, dtype=torch.int64)
+    found = Found(torch.zeros(0, 4), torch.zeros(0), nothing, nothing, [(5, 6), (7, 8)], [2, 2], 3)
+    results = MERGES[name](tiny_cfg(), found)
+    assert [x.image_size for x in results] == [(5, 6), (7, 8)]
+    assert [len(x) for x in results] == [0, 0]
 
 
 def test_photos_of_several_sizes_get_what_each_gets_alone(
