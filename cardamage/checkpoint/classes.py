@@ -16,7 +16,9 @@ logger = logging.getLogger(__name__)
 # Caffe2's blob has no more of a name than that.
 _CLASS_SCORES = re.compile(r"roi_heads\.box_predictor(\.\d+)?\.cls_score\.weight$|^cls_score_w$")
 _PREDICTORS = re.compile(
-    r"roi_heads\.(box_predictor(\.\d+)?\.(cls_score|bbox_pred|class_loss)|mask_head\.predictor)\."
+    r"roi_heads\.(box_predictor(\.\d+)?\.(cls_score|bbox_pred|class_loss)|mask_head\.predictor"
+    # Every layer of a point head takes the coarse masks of all classes.
+    r"|mask_head\.(coarse_head\.(predictor|prediction)|point_head\.(fc\d+|predictor)))\."
 )
 
 

@@ -73,6 +73,26 @@ def test_only_what_depends_on_the_classes_starts_fresh(
     ]
 
 
+@pytest.mark.parametrize("pooler", ["", "ROIAlignV2"])
+def test_points_keep_what_does_not_depend_on_the_classes(
+    tmp_path: Path, small_model: Build, log: pytest.LogCaptureFixture, pooler: str
+) -> None:
+    keys = {"NAME": "PointRendMaskHead", "POOLER_TYPE": pooler, "FC_DIM": 16, "CONV_DIM": 8}
+    options = {f"MODEL__ROI_MASK_HEAD__{name}": value for name, value in keys.items()}
+    options["MODEL__POINT_HEAD__FC_DIM"] = 8
+    source = small_model(18, **options)
+    torch.save({"model": source.state_dict()}, tmp_path / "four.pth")
+    model = small_model(18, **options, MODEL__ROI_HEADS__NUM_CLASSES=3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    DetectionCheckpointer(model).load(str(tmp_path / "four.pth"))
+    saved = source.state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name] if saved[name].shape != value.shape else saved[name]), name
+    told = [record.getMessage() for record in log.records if record.levelname == "WARNING"]
+    assert len(told) == 1
+    assert told[0].endswith("the class predictors start from fresh weights.")
+
+
 def test_a_trunk_that_lacks_a_layer_is_told_of(
     tmp_path: Path, small_model: Build, log: pytest.LogCaptureFixture
 ) -> None:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from cardamage.config import validate_cfg
 from cardamage.errors import ConfigValueError
 from cardamage.layers import paste_masks_in_image
-from cardamage.modeling import build_model
+from cardamage.modeling import GeneralizedRCNNWithTTA, build_model
 from cardamage.modeling.batch import ProposalBatch, TargetBatch, force_fixed_shapes
 from cardamage.modeling.detections import DetectionBatch
 from cardamage.modeling.roi_heads.mask_targets import MaskRows
@@ -282,6 +282,26 @@ def test_mixed_precision_computes_nearly_the_same(
         losses.append(found)
     for name in ("loss_mask", "loss_mask_point"):
         torch.testing.assert_close(losses[1][name], losses[0][name], rtol=0.02, atol=2e-3)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_several_views_of_a_photo(tiny_cfg: Make, sample: Make, flip: bool) -> None:
+    """One view of the photo's own size finds in it what the model finds."""
+    options = {"TEST.AUG.MIN_SIZES": (0,), "TEST.AUG.FLIP": flip, "TEST.DETECTIONS_PER_IMAGE": 10}
+    cfg = tiny_cfg(**POINTS, **options)
+    torch.manual_seed(0)
+    model = build_model(cfg).eval()
+    torch.nn.init.normal_(model.roi_heads.mask_head.point_head.predictor.weight)
+    photo = sample(4)
+    (found,) = GeneralizedRCNNWithTTA(cfg, model)([photo])
+    masks = found["instances"].pred_masks
+    assert masks.shape == (10, 96, 128)
+    assert 0 < masks.float().mean() < 1
+    if flip:
+        return
+    expected = model([photo])[0]["instances"]
+    assert torch.equal(expected.pred_boxes.tensor, found["instances"].pred_boxes.tensor)
+    assert (expected.pred_masks != masks).float().mean() < 1e-3
 
 
 def test_large_masks_are_pasted_as_they_are() -> None:

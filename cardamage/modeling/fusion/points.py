@@ -17,6 +17,9 @@ from .overflow import Overflow
 
 __all__ = ["fused_coarse_rows", "fused_point_layers"]
 
+# Regions whose points are predicted at a time: what lies between the layers stays in the cache.
+_REGIONS_AT_ONCE = 2
+
 
 def fused_point_layers(
     head: PointHead, kernels: Kernels, overflow: Overflow | None = None
@@ -29,14 +32,21 @@ def fused_point_layers(
     predict = _fused(last, kernels)
     each_layer = head.coarse_each_layer
 
-    def forward(fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+    def run(fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
         near = coarse.to(kernels.dtype)
         x = torch.cat([fine.to(kernels.dtype), near], dim=-1)
         for row in rows:
             x = row(x)
             if each_layer:
                 x = torch.cat([x, near], dim=-1)
-        logits = predict(x)
+        return predict(x)
+
+    def forward(fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+        if len(fine) <= _REGIONS_AT_ONCE or fine.device.type != "cpu":
+            logits = run(fine, coarse)
+        else:
+            parts = zip(fine.split(_REGIONS_AT_ONCE), coarse.split(_REGIONS_AT_ONCE), strict=True)
+            logits = torch.cat([run(*part) for part in parts])
         if overflow is not None:
             overflow.note(logits.isfinite().all())
         return logits
