@@ -64,6 +64,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
         "matrix_gaussian",
     ),
     "MODEL.ROI_MASK_HEAD.LOSS": MASK_LOSSES,
+    "MODEL.ROI_HEADS.SAMPLER": ("random", "hard_negative"),
     "MODEL.ROI_MASK_HEAD.NORM": _NORMS,
     # Without one the head is given the feature maps.
     "MODEL.ROI_MASK_HEAD.POOLER_TYPE": ("", *_POOLERS),

@@ -193,6 +193,7 @@ class ProposalBatch(Sequence[Instances]):
         targets: the ground truth itself.
         fixed: see :func:`fixed_shapes`; whether :meth:`rows` keeps unused places.
         instances: the N instances the batch was made of, with whatever else they have, if it was.
+        hardness: (N, K), how much each would teach as background, where that decides on the sampling.
         finite: 0-d bool, whether everything was finite that the boxes were chosen from, if known.
     """
 
@@ -206,6 +207,7 @@ class ProposalBatch(Sequence[Instances]):
     targets: TargetBatch | None = None
     fixed: bool | None = None
     instances: Sequence[Instances] | None = None
+    hardness: torch.Tensor | None = None
     finite: torch.Tensor | None = None
 
     def __post_init__(self) -> None:

@@ -65,6 +65,13 @@ KINDS: dict[str, dict[str, Any]] = {
         "MODEL.ROI_MASK_HEAD.POOLER_TYPE": "",
         "MODEL.CHANNELS_LAST": True,
     },
+    "hard_negatives": {"MODEL.ROI_HEADS.SAMPLER": "hard_negative"},
+    "hard_negatives_of_a_cascade": {
+        "MODEL.ROI_HEADS.SAMPLER": "hard_negative",
+        "MODEL.ROI_HEADS.NAME": "CascadeROIHeads",
+        "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": True,
+    },
+    "hard_negatives_of_c4": {**C4, "MODEL.ROI_HEADS.SAMPLER": "hard_negative"},
     "atss": {"MODEL.RPN.ASSIGNER": "atss"},
     "predicted_boxes": {"MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": True},
     "bf16": {"MODEL.CHANNELS_LAST": True},

@@ -19,6 +19,10 @@ def roi_heads() -> dict[str, Any]:
         "IOU_LABELS": [0, 1],
         "BATCH_SIZE_PER_IMAGE": 512,
         "POSITIVE_FRACTION": 0.25,
+        # Ours: "random" draws background for training at random; "hard_negative" takes what the box head
+        # finds most like an object (after Shrivastava et al., OHEM, CVPR 2016). For it the head runs once more, on
+        # all proposals, without gradient.
+        "SAMPLER": "random",
         "SCORE_THRESH_TEST": 0.05,
         "NMS_THRESH_TEST": 0.5,
         "PROPOSAL_APPEND_GT": True,

@@ -237,6 +237,9 @@ def append_ground_truth(batch: ProposalBatch, truth: TargetBatch) -> ProposalBat
     logits = batch.logits
     if logits is not None:
         logits = torch.cat([logits, logits.new_full(truth.valid.shape, _GT_LOGIT)], dim=1)
+    hardness = batch.hardness
+    if hardness is not None:
+        hardness = torch.cat([hardness, hardness.new_zeros(truth.valid.shape)], dim=1)
     instances = batch.instances
     if instances is not None:
         more = any(set(x.get_fields()) - {"proposal_boxes", "objectness_logits"} for x in instances)
@@ -248,6 +251,7 @@ def append_ground_truth(batch: ProposalBatch, truth: TargetBatch) -> ProposalBat
         logits=logits,
         fixed=batch.fixed,
         instances=instances,
+        hardness=hardness,
     )
 
 

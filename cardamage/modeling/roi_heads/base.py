@@ -121,6 +121,7 @@ class ROIHeads(nn.Module):
         positive_fraction: float,
         proposal_matcher: Matcher,
         proposal_append_gt: bool = True,
+        hard_negatives: bool = False,
     ) -> None:
         """Set how proposals are chosen in training.
 
@@ -130,6 +131,8 @@ class ROIHeads(nn.Module):
             positive_fraction: the largest share of foreground among them.
             proposal_matcher: labels proposals by their overlap with the ground truth.
             proposal_append_gt: let the ground truth's boxes be proposals too.
+            hard_negatives: learn from the background that looks most like objects, see
+                :mod:`.hard_negatives`, instead of drawing it.
         """
         super().__init__()
         self.num_classes = num_classes
@@ -137,6 +140,7 @@ class ROIHeads(nn.Module):
         self.positive_fraction = positive_fraction
         self.proposal_matcher = proposal_matcher
         self.proposal_append_gt = proposal_append_gt
+        self.hard_negatives = hard_negatives
 
     @classmethod
     def from_config(cls, cfg: Any, input_shape: Any = None) -> dict[str, Any]:
@@ -147,6 +151,7 @@ class ROIHeads(nn.Module):
             "batch_size_per_image": node.BATCH_SIZE_PER_IMAGE,
             "positive_fraction": node.POSITIVE_FRACTION,
             "proposal_append_gt": node.PROPOSAL_APPEND_GT,
+            "hard_negatives": node.SAMPLER == "hard_negative",
             "proposal_matcher": Matcher(
                 node.IOU_THRESHOLDS, node.IOU_LABELS, allow_low_quality_matches=False
             ),
@@ -165,7 +170,7 @@ class ROIHeads(nn.Module):
         """Match proposals with the ground truth and choose those to learn from.
 
         Args:
-            proposals: the proposals of N images.
+            proposals: the proposals of N images; background of the highest ``hardness``, where they have it.
             targets: their ground truth.
 
         Returns:
@@ -180,7 +185,7 @@ class ROIHeads(nn.Module):
         if takes_batches(self._sample_proposals):
             classes = self._padded_classes(matches, labels, batch, truth)
             index, valid = sample_batch(
-                classes, self.batch_size_per_image, self.positive_fraction, self.num_classes
+                classes, self.batch_size_per_image, self.positive_fraction, self.num_classes, batch.hardness
             )
             if not batch.fixed:
                 most = max(int(valid.sum(dim=1).max()), 1) if len(valid) else 1

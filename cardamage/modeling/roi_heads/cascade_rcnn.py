@@ -24,6 +24,7 @@ from .base import ROI_HEADS_REGISTRY, common_channels, make_pooler, pool_regions
 from .box_head import build_box_head
 from .detection import detections_of, predicted_boxes, predicted_probs
 from .fast_rcnn import FastRCNNOutputLayers
+from .hard_negatives import with_hardness
 from .roi_heads import Features, StandardROIHeads
 
 __all__ = ["CascadeROIHeads"]
@@ -117,6 +118,18 @@ class CascadeROIHeads(StandardROIHeads):
             # The losses of all stages add up; the features are to feel their mean.
             regions = _ScaleGradient.apply(regions, 1.0 / self.num_cascade_stages)
         return self.box_predictor[stage](self.box_head[stage](regions))
+
+    def _with_hardness(self, features: Features, proposals: Sequence[Instances]) -> ProposalBatch:
+        """Look at all proposals as the first stage sees them; the others learn on what it makes of them."""
+        parts = [self.box_pooler, self.box_head[0], self.box_predictor[0]]
+        if not takes_batches(self._run_stage):
+            proposals = ProposalBatch.of(proposals).exact()
+        maps = [features[name] for name in self.box_in_features]
+
+        def predict(batch: ProposalBatch) -> Any:
+            return call(self._run_stage, maps, batch, 0)
+
+        return with_hardness(self, proposals, parts, self.box_predictor[0], predict)
 
     def _stages(
         self, features: Features, batch: ProposalBatch, truth: TargetBatch | None

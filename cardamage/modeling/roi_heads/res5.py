@@ -21,6 +21,7 @@ from ..poolers import ROIPooler
 from .base import ROI_HEADS_REGISTRY, ROIHeads, make_pooler, pool_regions
 from .detection import detected_regions, infer
 from .fast_rcnn import FastRCNNOutputLayers
+from .hard_negatives import with_hardness
 from .mask_head import build_mask_head
 
 __all__ = ["Res5ROIHeads"]
@@ -118,6 +119,19 @@ class Res5ROIHeads(ROIHeads):
         parts += [self.mask_head] if self.mask_on else []
         return takes_batches(self._shared_roi_transform) and regions_stay_apart(parts)
 
+    def _with_hardness(
+        self, features: Mapping[str, torch.Tensor], proposals: Sequence[Instances]
+    ) -> ProposalBatch:
+        """Look at all proposals before some are chosen; see :mod:`.hard_negatives`."""
+        parts = [self.pooler, self.res5, self.box_predictor]
+        if not takes_batches(self._shared_roi_transform):
+            proposals = ProposalBatch.of(proposals).exact()
+
+        def predict(batch: ProposalBatch) -> Any:
+            return self.box_predictor(self._regions(features, batch.rows()).mean(dim=[2, 3]))
+
+        return with_hardness(self, proposals, parts, self.box_predictor, predict)
+
     @batched
     def forward(
         self,
@@ -129,6 +143,8 @@ class Res5ROIHeads(ROIHeads):
         """See :meth:`ROIHeads.forward`."""
         if self.training and targets is None:
             raise ValueError('the ROI heads need ground truth in training: "instances" in every input')
+        if self.training and self.hard_negatives:
+            proposals = self._with_hardness(features, proposals)
         if self.training:
             proposals = call(self.label_and_sample_proposals, proposals, targets)
         batch = ProposalBatch.of(proposals)

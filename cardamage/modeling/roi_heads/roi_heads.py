@@ -31,6 +31,7 @@ from .base import (
 from .box_head import ROI_BOX_HEAD_REGISTRY, build_box_head
 from .detection import detected_regions, infer
 from .fast_rcnn import FastRCNNOutputLayers
+from .hard_negatives import with_hardness
 from .mask_head import ROI_MASK_HEAD_REGISTRY, build_mask_head, takes_feature_maps
 from .res5 import Res5ROIHeads
 
@@ -157,6 +158,8 @@ class StandardROIHeads(ROIHeads):
             return call(self.forward_with_given_boxes, features, found), {}
         if targets is None:
             raise ValueError('the ROI heads need ground truth in training: "instances" in every input')
+        if self.hard_negatives:
+            proposals = self._with_hardness(features, proposals)
         sampled = call(self.label_and_sample_proposals, proposals, targets)
         if not all(map(takes_batches, (self._forward_box, self._forward_mask, self._forward_keypoint))):
             # One list for all, as one may change the instances for the next.
@@ -165,6 +168,17 @@ class StandardROIHeads(ROIHeads):
         losses.update(self._forward_mask(features, sampled))
         losses.update(self._forward_keypoint(features, sampled))
         return sampled, losses
+
+    def _with_hardness(self, features: Features, proposals: Sequence[Instances]) -> ProposalBatch:
+        """Look at all proposals before some are chosen; see :mod:`.hard_negatives`."""
+        parts = [self.box_pooler, self.box_head, self.box_predictor]
+        maps = [features[name] for name in self.box_in_features]
+
+        def predict(batch: ProposalBatch) -> Any:
+            pooled = pool_regions(self.box_pooler, maps, batch.rows(), len(batch))
+            return self.box_predictor(self.box_head(pooled))
+
+        return with_hardness(self, proposals, parts, self.box_predictor, predict)
 
     def _box_losses(
         self, features: Features, sampled: Sequence[Instances], targets: Sequence[Instances]
