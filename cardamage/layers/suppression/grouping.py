@@ -17,7 +17,7 @@ class Groups:
         order: (N,) int64, the list's positions, group after group.
         row: (N,) int64, the row of each of these.
         column: (N,) int64, the place in the row of each of these.
-        shape: G and K, the size of the largest group.
+        shape: G and K, the size of the largest group, at least 1.
     """
 
     order: torch.Tensor
@@ -55,5 +55,5 @@ def arrange(scores: torch.Tensor, idxs: torch.Tensor) -> Groups:
     rows = torch.arange(len(counts), device=scores.device)
     row = rows.repeat_interleave(counts, output_size=len(order))
     column = torch.arange(len(order), device=scores.device) - (counts.cumsum(0) - counts)[row]
-    longest = int(counts.max()) if len(counts) else 0
+    longest = int(counts.max()) if len(counts) else 1
     return Groups(order, row, column, (len(counts), longest))
