@@ -84,6 +84,13 @@ def refuse_own_parts(cfg: CfgNode) -> None:
             f"MODEL.BACKBONE.NAME is {name}, which Detectron2 doesn't have: take "
             "build_resnet_fpn_backbone, or leave --backend out."
         )
+    mask = cfg.MODEL.ROI_MASK_HEAD
+    if cfg.MODEL.MASK_ON and (mask.NAME == "PointRendMaskHead" or mask.NUM_UPSAMPLE != 1):
+        key = "NAME" if mask.NAME == "PointRendMaskHead" else "NUM_UPSAMPLE"
+        raise ConfigValueError(
+            f"MODEL.ROI_MASK_HEAD.{key} is {mask[key]}, which Detectron2 doesn't have: take "
+            "MaskRCNNConvUpsampleHead with NUM_UPSAMPLE 1, or leave --backend out."
+        )
     if cfg.MODEL.BACKBONE.STEM_LRN.ENABLED:
         raise ConfigValueError(
             "MODEL.BACKBONE.STEM_LRN.ENABLED is True, which Detectron2 doesn't have: set it to False, "

@@ -151,3 +151,13 @@ def test_parts_that_make_another_model_are_refused(key: str, value: Any) -> None
     cfg.merge_from_list([key, value])
     with pytest.raises(ConfigValueError, match=f"{key} is {value}, which Detectron2 doesn't have"):
         refuse_own_parts(cfg)
+
+
+@pytest.mark.parametrize(("key", "value"), [("NAME", "PointRendMaskHead"), ("NUM_UPSAMPLE", 2)])
+def test_mask_heads_that_only_we_have_are_refused(key: str, value: Any) -> None:
+    cfg = get_cfg()
+    cfg.merge_from_list([f"MODEL.ROI_MASK_HEAD.{key}", value])
+    refuse_own_parts(cfg)
+    cfg.MODEL.MASK_ON = True
+    with pytest.raises(ConfigValueError, match=f"ROI_MASK_HEAD.{key} is {value}, which Detectron2 doesn't"):
+        refuse_own_parts(cfg)
