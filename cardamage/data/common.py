@@ -196,6 +196,16 @@ class MapDataset(Dataset[Any]):
         return copyreg.__newobj__, made_from, {**vars(self), "_map_func": function}  # type: ignore[attr-defined]
 
     @property
+    def source(self) -> Any:
+        """The dataset that the function is over."""
+        return self._dataset
+
+    @property
+    def function(self) -> Callable[[Any], Any]:
+        """The function."""
+        return self._map_func
+
+    @property
     def aspect_groups(self) -> np.ndarray | None:
         """The groups of the wrapped dataset's images, where it knows them."""
         return getattr(self._dataset, "aspect_groups", None)

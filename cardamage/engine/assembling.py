@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from cardamage.anchors.warning import unreached_boxes
 from cardamage.config import CfgNode
 from cardamage.engine.setup import amp_precision
 from cardamage.engine.simple_trainer import AMPTrainer, SimpleTrainer
 from cardamage.modeling.regions import compile_model
 
-__all__ = ["build_loop", "compile_for_training", "plot_curves"]
+__all__ = ["build_loop", "compile_for_training", "plot_curves", "warn_of_anchors"]
+
+logger = logging.getLogger(__name__)
 
 # Iterations that make up for a first compilation, which takes about a minute.
 _WORTH_COMPILING = 1000
@@ -67,6 +71,19 @@ def build_loop(
     if cfg.DATALOADER.PREFETCH_DEVICE and on_gpu:
         loop.prefetch_device = next(model.parameters()).device
     return loop
+
+
+def warn_of_anchors(cfg: CfgNode, model: nn.Module, data_loader: Any) -> None:
+    """Log a warning where the model's anchors reach too few of the training boxes.
+
+    Args:
+        cfg: the full config.
+        model: the model.
+        data_loader: its training batches.
+    """
+    sentence = unreached_boxes(cfg, model, data_loader)
+    if sentence is not None:
+        logger.warning("%s", sentence)
 
 
 def plot_curves(folder: Path) -> None:

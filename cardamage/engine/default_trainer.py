@@ -18,7 +18,7 @@ from cardamage.checkpoint import DetectionCheckpointer
 from cardamage.config import CfgNode
 from cardamage.data import build_detection_test_loader, build_detection_train_loader
 from cardamage.engine import hooks
-from cardamage.engine.assembling import build_loop, compile_for_training, plot_curves
+from cardamage.engine.assembling import build_loop, compile_for_training, plot_curves, warn_of_anchors
 from cardamage.engine.best_metric import check_best_metric, fallback_metrics
 from cardamage.engine.resume import RunState, check_finite_weights
 from cardamage.engine.scope import check_scope
@@ -180,6 +180,7 @@ class DefaultTrainer(TrainerBase):
         self.checkpointer.untag()
         if metrics.is_file():
             os.replace(metrics, metrics.with_name("metrics.previous.json"))
+        warn_of_anchors(self.cfg, self.model, self.data_loader)
 
     def _take_seed(self, seed: int) -> None:
         """Go on with the data order of the checkpoint's training."""
