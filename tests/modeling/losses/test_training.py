@@ -99,8 +99,9 @@ def test_losses_fall(tiny_cfg: Make, sample: Make, fresh_seed: int, heads: str, 
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     totals: list[float] = []
     for step in range(10):
-        # As on a GPU, and as on a CPU.
-        with EventStorage(0), force_fixed_shapes(step % 2 == 0):
+        # As on a GPU, and as on a CPU; in the middle in lower precision.
+        autocast = torch.autocast("cpu", torch.bfloat16, enabled=step in (4, 5))
+        with EventStorage(0), force_fixed_shapes(step % 2 == 0), autocast:
             _, losses = model(None, features, proposals, targets)
         total = torch.stack(list(losses.values())).sum()
         assert total.isfinite()
