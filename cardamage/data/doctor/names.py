@@ -8,13 +8,17 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 
-__all__ = ["misspelled", "same_but_case", "trimmed"]
+__all__ = ["misspelled", "same_but_case", "stands_for_nothing", "trimmed"]
 
 # One letter apart, and both words of their own.
 _APART = frozenset(map(frozenset, [("light", "right"), ("hood", "wood"), ("rim", "trim"), ("car", "scar")]))
 # Names of so many letters may differ by two, shorter ones by one.
 _LONG, _SHORT = 8, 4
 _AROUND = " \t\r\n\u00a0\u200b\ufeff-\u2013\u2022*'\","
+_NOTHING = frozenset(
+    "none null nil nan na background bg unknown unlabeled unlabelled undefined undetermined unnamed ignore "
+    "todo tbd xxx".split()
+)
 # Above this, pairs are not looked for: these are no names but ids.
 _MOST = 2000
 
@@ -26,6 +30,12 @@ def _words(name: str) -> list[str]:
 def trimmed(name: str) -> str:
     """Return a name without the spaces and signs around it that an export or a slip left there."""
     return name.strip(_AROUND)
+
+
+def stands_for_nothing(name: str) -> bool:
+    """Whether a name tells nothing of what it is given to: it says so, or has no letter or digit."""
+    joined = "".join(_words(name))
+    return bool(name.strip()) and (not joined or joined in _NOTHING)
 
 
 def same_but_case(names: Sequence[str]) -> list[list[str]]:

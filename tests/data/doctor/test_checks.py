@@ -97,7 +97,7 @@ def val(coco: Any) -> Path:
 
 
 CASES: list[tuple[str, set[str], Callable[[Any], None]]] = [
-    ("D002", set(), put("bbox", ["a", 1, 2, 3])),
+    ("D221", set(), put("bbox", ["a", 1, 2, 3])),
     ("D002", set(), lambda coco: coco.content["annotations"].append("text")),
     ("D201", set(), outline([10, 10, 30, 40], [10, 10, 20, 30])),
     ("D202", set(), outline([200, 10, 230, 10, 215, 40])),

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from ..model import Hit, Subject
-from ..names import misspelled, same_but_case, trimmed
+from ..names import misspelled, same_but_case, stands_for_nothing, trimmed
 from ..registry import check, noted
 from ..tables import class_counts
 
@@ -156,7 +156,7 @@ noted(
     "D409",
     "warning",
     "class numbers without names",
-    "Add a data.yaml with the names.",
+    "Add the names: to YOLO's a data.yaml, to COCO's the categories.",
 )
 noted(
     "D410",
@@ -244,7 +244,25 @@ noted(
 )
 def numbers(subject: Subject) -> Iterator[Hit]:
     """Names that an export lost."""
-    nameless = {part.source for part in subject.parts if part.format == "yolo" and not part.states_classes}
+    nameless = {
+        part.source
+        for part in subject.parts
+        if part.notes.get("D413") or (part.format in ("yolo", "coco") and not part.states_classes)
+    }
     for name, source in _stated(subject).items():
         if name.strip().isdecimal() and source not in nameless:
             yield Hit(source, None, name)
+
+
+@check(
+    "D417",
+    "warning",
+    "class that says nothing, with objects",
+    "Look what was marked so; name it, or delete it.",
+)
+def says_nothing(subject: Subject) -> Iterator[Hit]:
+    """Objects called none, unknown, background or ???."""
+    stated, placeholders = _stated(subject), _placeholders(subject)
+    for name, counts in class_counts(subject).items():
+        if counts.total() and name not in placeholders and stands_for_nothing(name):
+            yield Hit(stated.get(name, subject.sources[0]), None, f"{name!r}: {counts.total()}")

@@ -98,5 +98,5 @@ def two_classes(subject: Subject) -> Iterator[Hit]:
     """Outlines or boxes of different classes on the same place."""
     for picture in subject.told_pictures:
         for shape, first in doubles(picture):
-            if shape.label != first.label:
+            if None not in (shape.label, first.label) and shape.label != first.label:
                 yield shape.hit(f"the same outline as {first.index} ({first.label})")

@@ -81,7 +81,7 @@ def other_pictures(subject: Subject) -> Iterator[Hit]:
 def outside(subject: Subject) -> Iterator[Hit]:
     """Objects of another picture, or of one that was cropped later."""
     for shape in subject.shapes:
-        if is_outside(shape):
+        if is_outside(shape) and not (shape.rings and few_points(shape)):
             yield shape.hit(f"outside of {shape.size[1]}x{shape.size[0]}")
 
 
@@ -223,9 +223,15 @@ noted(
 noted(
     "D221",
     "warning",
-    "entry that isn't written as COCO has it",
-    "It is understood here; other tools stop at it or leave it out.",
-    "written as COCO has it",
+    "entry that isn't written as its format has it",
+    "It is understood here; most tools stop at it, or leave it out.",
+    "written as the format has it",
+)
+noted(
+    "D229",
+    "note",
+    "label with a score",
+    "A model wrote it; look whether a person has checked it.",
 )
 noted(
     "D224",

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..model import Hit, Part, Subject
+from ..model import Hit, Part, Picture, Subject
 from ..registry import check, noted
+
+# Pictures with the same objects in two files that are no chance.
+_ENOUGH = 3
 
 noted(
     "D310",
@@ -98,16 +101,46 @@ def listed_twice(subject: Subject) -> Iterator[Hit]:
     """Entries of one annotation file, or of one list, for the same picture."""
     for part in subject.parts:
         yield from part.notes.get("D316", ())
-        places: dict[str, list[int]] = defaultdict(list)
+        places: dict[str, list[Picture]] = defaultdict(list)
         for picture in part.pictures:
             if picture.source and picture.index is not None:
-                places[os.path.abspath(picture.source)].append(picture.index)
-        for source, numbers in places.items():
-            if len(numbers) > 1:
-                text = f"{source} is listed as {', '.join(map(str, numbers[:5]))}"
-                yield Hit(part.source, numbers[1], text)
+                places[os.path.abspath(picture.source)].append(picture)
+        for source, several in places.items():
+            if len(several) > 1:
+                same = len({_objects(picture) for picture in several}) == 1 and several[0].shapes
+                numbers = ", ".join(str(picture.index) for picture in several[:5])
+                text = f"{source} is listed as {numbers}{', with the same objects' if same else ''}"
+                yield Hit(part.source, several[1].index, text)
         if part.format == "labelme":
             yield from _shared_pictures(part)
+
+
+def _objects(picture: Picture) -> frozenset[tuple[str, tuple[float, ...]]]:
+    """What is marked in a picture, to a tenth of a pixel."""
+    return frozenset(
+        (shape.label or "", tuple(round(v, 1) for v in shape.extent or ())) for shape in picture.shapes
+    )
+
+
+@check(
+    "D321",
+    "error",
+    "annotations of a split that are another's",
+    "Export the split again: its own pictures are not annotated here.",
+)
+def of_another_split(subject: Subject) -> Iterator[Hit]:
+    """A file of one split copied over that of another, so that its pictures are not there."""
+    first: dict[frozenset[tuple[str, object]], Part] = {}
+    for part in subject.parts:
+        held = frozenset((os.path.basename(p.name), _objects(p)) for p in part.pictures if p.shapes)
+        if len(held) >= _ENOUGH and part.split:
+            copy, other = sorted((part, first.setdefault(held, part)), key=lambda p: -_missing(subject, p))
+            if other.split != copy.split and 2 * _missing(subject, copy) > len(copy.pictures):
+                yield Hit(copy.source, None, f"{copy.split} has what {other.split} has", (other.source,))
+
+
+def _missing(subject: Subject, part: Part) -> int:
+    return sum(subject.look(picture.source).trouble == "missing" for picture in part.pictures)
 
 
 def _shared_pictures(part: Part) -> Iterator[Hit]:

@@ -36,7 +36,7 @@ def read_coco(path: Path, image_root: Path | None = None) -> Part:
         part.note("D001", path, text="is COCO's panoptic form; export instances")
         return part
     lists = {key: _objects(content.get(key), key, part) for key in ("images", "annotations", "categories")}
-    names = _categories(lists["categories"], part)
+    names = _categories(lists["categories"], part) or _numbers_as_names(lists["annotations"], part)
     names = _shifted(names, lists["annotations"], part)
     pictures = _pictures(lists["images"], image_root, part)
     _placeholders(lists, part)
@@ -73,7 +73,9 @@ def _categories(entries: list[tuple[int, dict[str, Any]]], part: Part) -> dict[i
     for index, entry in entries:
         number, name = as_id(entry.get("id")), category_name(entry)
         if entry.get("name") is None:
-            part.note("D413", part.source, index, f"the category {entry.get('id')!r} has no name")
+            above = entry.get("supercategory")
+            only = f", only the supercategory {above!r}" if isinstance(above, str) else ""
+            part.note("D413", part.source, index, f"the category {entry.get('id')!r} has no name{only}")
         if number is None:
             part.note("D308", part.source, index, f"the category {name!r} has the id {entry.get('id')!r}")
         elif number in names:
@@ -87,6 +89,16 @@ def _categories(entries: list[tuple[int, dict[str, Any]]], part: Part) -> dict[i
                 part.note("D309", part.source, index, f"{name!r} has the id 0")
     part.classes = list(dict.fromkeys(names[number] for number in sorted(names)))
     return names
+
+
+def _numbers_as_names(annotations: list[tuple[int, dict[str, Any]]], part: Part) -> dict[int, str]:
+    """Names of classes that have none: their numbers."""
+    used = {number for _, a in annotations if (number := as_id(a.get("category_id"))) is not None}
+    if used:
+        part.states_classes = False
+        part.note("D409", part.source, text="no list says what the class numbers mean")
+    part.classes = [str(number) for number in sorted(used)]
+    return {number: str(number) for number in sorted(used)}
 
 
 def _shifted(
@@ -197,21 +209,39 @@ def _shape(annotation: dict[str, Any], index: int, label: str | None, picture: P
     if isinstance(box, (list, tuple)) and len(box) == 4:
         numbers = [as_number(value) for value in box]
         if None in numbers:
-            part.note("D002", part.source, index, f"its bbox {box} is not 4 numbers")
+            _note_box(box, annotation, shape, part)
         else:
             x, y, w, h = (number or 0.0 for number in numbers)
-            shape.box = box_of(x, y, x + w, y + h)
+            if w < 0 or h < 0:
+                shape.rewrite = True
+                part.note("D221", part.source, index, f"a bbox of negative {'width' if w < 0 else 'height'}")
+            shape.box = box_of(min(x, x + w), min(y, y + h), max(x, x + w), max(y, y + h))
     segmentation = unpacked(annotation.get("segmentation"))
-    if isinstance(segmentation, dict):
+    if isinstance(segmentation, dict) and segmentation:
         shape.kind, shape.rle = "mask", segmentation
         shape.pack()
         return shape
     shape.rings = list(_rings(segmentation, index, part))
     if not shape.rings:
         shape.kind = "box"
-        if "segmentation" in annotation and segmentation in (None, [], [[]]):
+        if "segmentation" in annotation and _is_empty(segmentation):
             part.note("D209", part.source, index, label or "")
     return shape
+
+
+def _is_empty(segmentation: Any) -> bool:
+    if isinstance(segmentation, list):
+        return all(ring in (None, []) for ring in segmentation)
+    return segmentation in (None, "", {})
+
+
+def _note_box(box: Any, annotation: dict[str, Any], shape: Shape, part: Part) -> None:
+    """A box that can't be read is no harm where there is an outline."""
+    if _is_empty(unpacked(annotation.get("segmentation"))):
+        part.note("D002", part.source, shape.index, f"its bbox {box} is not 4 numbers")
+    elif not shape.rewrite:
+        part.note("D221", part.source, shape.index, f"a bbox of something else than numbers, {box}")
+    shape.rewrite = True
 
 
 def _note_form(annotation: dict[str, Any], shape: Shape, part: Part) -> None:
@@ -219,7 +249,7 @@ def _note_form(annotation: dict[str, Any], shape: Shape, part: Part) -> None:
     lacking = [key for key in ("area", "iscrowd", "bbox") if annotation.get(key) is None]
     if lacking:
         part.note("D224", shape.file, shape.index, f"no {', no '.join(lacking)}")
-    texts = [key for key in _NO_TEXTS if _has_text(annotation.get(key))]
+    texts = [key for key in _NO_TEXTS if _has_text(annotation.get(key)) and annotation[key] != ""]
     segmentation = unpacked(annotation.get("segmentation"))
     form = "" if isinstance(segmentation, dict) else _other_form(segmentation)
     odd = [*(f"{key} as text" for key in texts), *([form] if form else [])]
@@ -267,7 +297,7 @@ def _is_nested(pair: Any) -> bool:
 def _rings(segmentation: Any, index: int, part: Part) -> Iterator[Any]:
     if not isinstance(segmentation, list):
         return
-    for ring in _parts_of(segmentation):
+    for ring in () if _is_empty(segmentation) else _parts_of(segmentation):
         points = ring_of(ring)
         if points is None:
             part.note("D002", part.source, index, "its outline is not a list of x, y numbers")

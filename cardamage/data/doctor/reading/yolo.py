@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -22,7 +23,7 @@ from ..model import Part, Picture, Shape
 from .values import IMAGE_SUFFIXES, below, is_hidden, off_by_one, off_by_one_text, read_or_note
 from .yolo_splits import is_picture_list, name_splits
 
-__all__ = ["label_folders", "read_yolo", "yolo_files"]
+__all__ = ["label_folders", "read_yolo", "row_words", "yolo_files"]
 
 # Pixels that a picture without known size is taken to have, so that its labels can be looked at.
 _NOMINAL = (640, 640)
@@ -112,7 +113,7 @@ def _read_home(home: Path, files: list[Path], labels: list[Path]) -> list[Part]:
     for file in files:
         stated = _read_yaml(file, first)
         if stated and names and stated != names:
-            first.note("D406", file, text=f"{len(stated)} names, but {files[0].name} has {len(names)}")
+            first.note("D406", file, text=_other_names(stated, names, files[0].name))
         names = names or stated
     if labels and not names:
         names = _listed_names([home, *labels], first)
@@ -122,6 +123,13 @@ def _read_home(home: Path, files: list[Path], labels: list[Path]) -> list[Part]:
     _shift(parts, names, first)
     name_splits(home, files, first, parts)
     return [first, *parts]
+
+
+def _other_names(stated: list[str], names: list[str], first: str) -> str:
+    if len(stated) != len(names):
+        return f"{len(stated)} names, but {first} has {len(names)}"
+    order = " in another order" if sorted(stated) == sorted(names) else ""
+    return f"{first} has {'the same' if order else 'other'} names{order}"
 
 
 def _shift(parts: list[Part], names: list[str], first: Part) -> None:
@@ -307,20 +315,41 @@ def _shapes(file: Path, size: tuple[int, int], names: list[str], part: Part) -> 
                 yield shape
 
 
+def row_words(row: str) -> tuple[list[str], str]:
+    """Divide a row into numbers, also where they are divided by commas or have decimal commas.
+
+    Returns:
+        The numbers as text, and what is odd about them.
+    """
+    if "," not in row and ";" not in row:
+        return row.split(), ""
+    plain = row.replace(";", " ").strip()
+    decimal = "," in plain and "." not in plain and re.search(r"\s", plain) and not re.search(r",\s", plain)
+    if decimal:
+        return plain.replace(",", ".").split(), "decimal commas"
+    return plain.replace(",", " ").split(), "numbers that are divided by commas"
+
+
 def _shape(
     row: str, file: Path, line: int, size: tuple[int, int], names: list[str], part: Part
 ) -> Shape | None:
+    words, odd = row_words(row)
     try:
-        number, *rest = (float(word) for word in row.split())
+        number, *rest = map(float, words)
         values = np.asarray(rest, dtype=np.float64)
     except ValueError:
         part.note("D002", file, line, f"{row[:40]!r} is not a row of numbers")
         return None
+    if odd:
+        part.note("D221", file, line, odd)
+    if len(values) == 5 and 0 <= values[4] <= 1:
+        part.note("D229", file, line, f"its score is {values[4]:g}")
+        values = values[:4]
     if len(values) < 4 or len(values) % 2 or not (np.abs(values) <= 1e6).all():
         part.note("D002", file, line, f"a class and {len(values)} numbers are neither a box nor an outline")
         return None
     if not number.is_integer() or number < 0 or (names and number >= len(names)):
-        part.note("D306", file, line, _nameless(row.split()[0]))
+        part.note("D306", file, line, _nameless(words[0]))
         label = None
     else:
         label = names[int(number)] if names else str(int(number))
@@ -329,6 +358,7 @@ def _shape(
         part.note("D219", file, line, "coordinates above 2: they are pixels, not shares of the picture")
         values = values / np.resize((width, height), len(values))
     shape = Shape(str(file), line, label, size=size)
+    shape.rewrite = bool(odd)
     if len(values) == 4:
         x, y, w, h = (values * (width, height, width, height)).tolist()
         shape.kind, shape.box = "box", (x - w / 2, y - h / 2, x + w / 2, y + h / 2)

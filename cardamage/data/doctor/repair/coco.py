@@ -115,6 +115,8 @@ def _repair(annotation: dict[str, Any], shape: Shape, plan: Plan) -> None:
     if shape.rewrite or annotation.get("iscrowd") is None:
         annotation["iscrowd"] = int(shape.crowd)
     if shape.rewrite:
+        if shape.kind == "box":
+            annotation["segmentation"] = []
         plan.tell("D221", shape.file, shape.index, "written as COCO has it")
     if annotation.get("area") is None and shape.area is not None:
         annotation["area"] = shape.area
@@ -131,6 +133,11 @@ def _categories(
 ) -> None:
     """Drop placeholders, join names that are the same, and number from 1 where the ids need it."""
     entries = [entry for entry in content["categories"] if entry is not None]
+    if not entries:
+        numbers = sorted({int(shape.label) for shape, _ in kept if shape.label})
+        content["categories"] = [{"id": number, "name": str(number)} for number in numbers]
+        plan.tell("D002", part.source, None, "categories added, whose names are their numbers")
+        return
     ids = [as_id(entry.get("id")) for entry in entries]
     if None in ids or len(set(ids)) < len(ids) or part.off_by_one:
         content["categories"] = entries

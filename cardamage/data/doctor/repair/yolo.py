@@ -11,6 +11,7 @@ from ....errors import DataError
 from ...formats.shared.text_files import read_text
 from ...formats.tracing.bridges import joined
 from ..model import Part, Picture, Shape
+from ..reading.yolo import row_words
 from .places import Places
 from .plan import Plan
 
@@ -53,7 +54,9 @@ def _rows(picture: Picture, part: Part, plan: Plan) -> str:
 
 
 def _row(row: str, shape: Shape, names: list[str], plan: Plan) -> str:
-    number, *values = row.split()
+    (number, *values), odd = row_words(row)
+    if odd:
+        plan.tell("D221", shape.file, shape.index, f"{odd}, written with blanks between")
     label = plan.labels.get(shape.label or "", shape.label or "")
     if plan.labels and label in (final := final_names(names, plan)):
         number = str(final.index(label))
@@ -66,7 +69,7 @@ def _row(row: str, shape: Shape, names: list[str], plan: Plan) -> str:
     elif change is not None and change.box is not None:
         x0, y0, x1, y1 = change.box
         centre = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
-        values = [f"{value:.8g}" for value in centre]
+        values = [*(f"{value:.8g}" for value in centre), *values[4:]]
     return " ".join([number, *values])
 
 
