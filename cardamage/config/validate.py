@@ -11,6 +11,7 @@ from ..utils.suggest import did_you_mean
 from .coerce import coerce
 from .loss_checks import CLASS_LOSSES, CLASS_WEIGHTS, MASK_LOSSES, check_class_loss
 from .node import CfgNode
+from .pyramid_checks import check_pyramid
 
 __all__ = ["validate_cfg"]
 
@@ -166,6 +167,7 @@ def validate_cfg(cfg: CfgNode) -> None:
     _check_device(cfg)
     _check_sizes(cfg)
     _check_pixels(cfg)
+    check_pyramid(cfg)
     _check_colors(cfg)
     coerce(cfg.INPUT.FLIP_CLASS_PAIRS, "auto", "INPUT.FLIP_CLASS_PAIRS")
     _check_steps(cfg)

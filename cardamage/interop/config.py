@@ -91,6 +91,12 @@ def refuse_own_parts(cfg: CfgNode) -> None:
             f"MODEL.ROI_MASK_HEAD.{key} is {mask[key]}, which Detectron2 doesn't have: take "
             "MaskRCNNConvUpsampleHead with NUM_UPSAMPLE 1, or leave --backend out."
         )
+    levels = list(cfg.MODEL.FPN.OUT_FEATURES)
+    if levels:
+        raise ConfigValueError(
+            f"MODEL.FPN.OUT_FEATURES is {levels}, which Detectron2 doesn't have: set it to [], or leave "
+            "--backend out."
+        )
     if cfg.MODEL.BACKBONE.STEM_LRN.ENABLED:
         raise ConfigValueError(
             "MODEL.BACKBONE.STEM_LRN.ENABLED is True, which Detectron2 doesn't have: set it to False, "

@@ -20,6 +20,11 @@ VARIANTS = (
     "mask_rcnn_R_50_FPN_cls_agnostic",
     "mask_rcnn_R_50_FPN_dconv_c3-c5",
     "mask_rcnn_R_50_FPN_gn",
+    "mask_rcnn_R_50_FPN_lrn",
+    "mask_rcnn_R_50_FPN_small_objects",
+    "mask_rcnn_R_34_FPN",
+    "mask_rcnn_VGG_16_FPN",
+    "mask_rcnn_ConvNeXt_T_FPN",
 )
 
 

@@ -13,7 +13,8 @@ import torch
 from detectron2.modeling import build_model
 
 from cardamage.config import get_cfg
-from cardamage.interop.config import to_upstream
+from cardamage.errors import ConfigValueError
+from cardamage.interop.config import refuse_own_parts, to_upstream
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parents[1] / "configs"
@@ -28,6 +29,10 @@ def main() -> None:
             continue
         cfg = get_cfg()
         cfg.merge_from_file(str(path))
+        try:
+            refuse_own_parts(cfg)
+        except ConfigValueError:
+            continue
         cfg.MODEL.DEVICE = "meta"
         with torch.device("meta"):
             state = build_model(to_upstream(cfg)).state_dict()

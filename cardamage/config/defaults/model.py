@@ -17,7 +17,7 @@ def model() -> dict[str, Any]:
     return {
         **_common(),
         "BACKBONE": {"NAME": "build_resnet_backbone", "FREEZE_AT": 2, "STEM_LRN": _stem_lrn()},
-        "FPN": {"IN_FEATURES": [], "OUT_CHANNELS": 256, "NORM": "", "FUSE_TYPE": "sum"},
+        "FPN": _fpn(),
         "RESNETS": _resnets(),
         "VGG": _vgg(),
         "CONVNEXT": _convnext(),
@@ -54,6 +54,20 @@ def _common() -> dict[str, Any]:
         # Ours: torch.channels_last memory layout; "auto" takes it where SOLVER.AMP is on, and in any
         # training on a CPU.
         "CHANNELS_LAST": "auto",
+    }
+
+
+def _fpn() -> dict[str, Any]:
+    """The feature pyramid."""
+    return {
+        "IN_FEATURES": [],
+        "OUT_CHANNELS": 256,
+        "NORM": "",
+        "FUSE_TYPE": "sum",
+        # Ours: the levels that are computed, such as ["p2"] for objects of a few pixels; empty for all. RPN
+        # and ROI_HEADS must read these and no others, and the anchors suit them; see
+        # configs/bases/small-objects.yaml.
+        "OUT_FEATURES": [],
     }
 
 

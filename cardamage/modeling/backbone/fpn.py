@@ -37,6 +37,7 @@ class FPN(Backbone):
         top_block: nn.Module | None = None,
         fuse_type: str = "sum",
         square_pad: int = 0,
+        out_features: Sequence[str] = (),
     ) -> None:
         """Put the pyramid on top of a network.
 
@@ -48,9 +49,11 @@ class FPN(Backbone):
             top_block: makes further, coarser levels; has ``num_levels`` and ``in_feature``.
             fuse_type: ``"sum"`` or ``"avg"``: how a coarser level is merged into a finer one.
             square_pad: the side of the square that images must be padded to; 0 for none.
+            out_features: the levels wanted, ``p2`` and so on; by default all. What only others need is
+                left out.
 
         Raises:
-            ConfigValueError: strides that do not double, or an unknown ``fuse_type``.
+            ConfigValueError: strides that do not double, an unknown ``fuse_type``, an unknown level.
         """
         super().__init__()
         shapes: dict[str, Any] = bottom_up.output_shape()
@@ -58,17 +61,27 @@ class FPN(Backbone):
         _check_strides(in_features, strides)
         if fuse_type not in ("sum", "avg"):
             raise ConfigValueError(f'MODEL.FPN.FUSE_TYPE is "{fuse_type}", but must be "sum" or "avg"')
-        self.in_features = tuple(in_features)
-        self._levels = [int(math.log2(stride)) for stride in strides]
-        for name, level in zip(in_features, self._levels, strict=True):
+        merged = [int(math.log2(stride)) for stride in strides]
+        top = [merged[-1] + 1 + i for i in range(getattr(top_block, "num_levels", 0))]
+        wanted = _wanted_levels([*merged, *top], out_features)
+        if not wanted & set(top):
+            top_block = None
+        self._output_levels = [
+            level for level in merged if level in wanted or _feeds(top_block, level, in_features)
+        ]
+        # Coarser levels are merged into finer ones, never the other way.
+        first = next((i for i, level in enumerate(merged) if level in self._output_levels), len(merged))
+        self.in_features = tuple(in_features[first:])
+        self._levels = merged[first:]
+        for name, level in zip(self.in_features, self._levels, strict=True):
             lateral, output = _level_convs(shapes[name].channels, out_channels, norm)
             self.add_module(f"fpn_lateral{level}", lateral)
-            self.add_module(f"fpn_output{level}", output)
+            if level in self._output_levels:
+                self.add_module(f"fpn_output{level}", output)
         self.top_block = top_block
         self.bottom_up = bottom_up
-        top = getattr(top_block, "num_levels", 0)
-        levels = self._levels + [self._levels[-1] + 1 + i for i in range(top)]
-        self._out_feature_strides = {f"p{level}": 2**level for level in levels}
+        self._top_levels = top if top_block is not None else []
+        self._out_feature_strides = {f"p{level}": 2**level for level in [*merged, *top] if level in wanted}
         self._out_features = list(self._out_feature_strides)
         self._out_feature_channels = dict.fromkeys(self._out_features, out_channels)
         self._size_divisibility: int = strides[-1]
@@ -96,11 +109,12 @@ class FPN(Backbone):
         """
         below = self.bottom_up(x)
         results = self._merge({name: below[name] for name in self.in_features})
+        maps = {f"p{level}": result for level, result in zip(self._output_levels, results, strict=True)}
         if self.top_block is not None:
             source = str(self.top_block.in_feature)
-            feature = below[source] if source in below else results[self._out_features.index(source)]
-            results.extend(self.top_block(feature))
-        return dict(zip(self._out_features, results, strict=True))
+            further = self.top_block(below[source] if source in below else maps[source])
+            maps.update({f"p{level}": x for level, x in zip(self._top_levels, further, strict=True)})
+        return {name: maps[name] for name in self._out_features}
 
     @region
     def _merge(self, below: dict[str, torch.Tensor]) -> list[torch.Tensor]:
@@ -114,8 +128,24 @@ class FPN(Backbone):
                 if self._fuse_type == "avg":
                     lateral = lateral / 2
             merged = lateral
-            results.insert(0, getattr(self, f"fpn_output{level}")(merged))
+            if level in self._output_levels:
+                results.insert(0, getattr(self, f"fpn_output{level}")(merged))
         return results
+
+
+def _wanted_levels(levels: Sequence[int], names: Sequence[str]) -> set[int]:
+    known = {f"p{level}": level for level in levels}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigValueError(
+            f"MODEL.FPN.OUT_FEATURES is {list(names)}, but must name some of the pyramid's {list(known)}"
+        )
+    return {known[name] for name in names} or set(levels)
+
+
+def _feeds(top_block: nn.Module | None, level: int, in_features: Sequence[str]) -> bool:
+    """Tell whether further levels are made of a level."""
+    return getattr(top_block, "in_feature", None) == f"p{level}" and f"p{level}" not in in_features
 
 
 def _check_strides(names: Sequence[str], strides: Sequence[int]) -> None:
@@ -209,6 +239,7 @@ def pyramid_on(bottom_up: Backbone, cfg: Any) -> FPN:
         norm=node.NORM,
         top_block=LastLevelMaxPool(),
         fuse_type=node.FUSE_TYPE,
+        out_features=node.OUT_FEATURES,
     )
 
 

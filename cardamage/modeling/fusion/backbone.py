@@ -139,11 +139,12 @@ def fused_merge(fpn: FPN, kernels: Kernels) -> Forward | None:
     """The pyramid's merging, with the coarser level added inside the lateral convolutions."""
     if fpn._fuse_type != "sum":
         return None
-    steps: list[tuple[str, FusedConv2d, Forward]] = []
+    steps: list[tuple[str, FusedConv2d, Forward | None]] = []
     for name, level in zip(reversed(fpn.in_features), reversed(fpn._levels), strict=True):
         lateral = fused_conv(getattr(fpn, f"fpn_lateral{level}"), kernels)
-        output = wide_conv(getattr(fpn, f"fpn_output{level}"), kernels)
-        if lateral is None or output is None:
+        wanted = level in fpn._output_levels
+        output = wide_conv(getattr(fpn, f"fpn_output{level}"), kernels) if wanted else None
+        if lateral is None or (output is None and wanted):
             return None
         steps.append((name, lateral, output))
 
@@ -154,7 +155,8 @@ def fused_merge(fpn: FPN, kernels: Kernels) -> Forward | None:
         for name, lateral, output in steps:
             coarser = None if merged is None else F.interpolate(merged, scale_factor=2.0, mode="nearest")
             merged = lateral(below[name], coarser)
-            results.insert(0, output(merged))
+            if output is not None:
+                results.insert(0, output(merged))
         return results
 
     return merge
