@@ -53,9 +53,9 @@ def roi_box_head() -> dict[str, Any]:
         # Ours: tell each side of a box by the scores of so many places, such as 17, and take their mean;
         # "loss_box_dfl" then lowers the distribution focal loss (Li et al., Generalized Focal Loss, NeurIPS
         # 2020), with BBOX_REG_BINS_WEIGHT times BBOX_REG_LOSS_WEIGHT. BBOX_REG_LOSS_TYPE "giou" goes well
-        # with it. 0 tells boxes by offsets.
+        # with it, and then the weight is the paper's. 0 tells boxes by offsets.
         "BBOX_REG_BINS": 0,
-        "BBOX_REG_BINS_WEIGHT": 0.25,
+        "BBOX_REG_BINS_WEIGHT": 0.125,
         **_pooler(14),
         "NUM_FC": 0,
         "FC_DIM": 1024,
