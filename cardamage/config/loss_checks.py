@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..errors import ConfigValueError
@@ -57,8 +58,21 @@ def check_class_loss(cfg: Any) -> None:
             "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE is True, but CLASS_LOSS 'seesaw' scores classes against each "
             "other: set it False."
         )
+    _check_background(node)
     if node.USE_FED_LOSS and not (entropy and node.LABEL_SMOOTHING == 0 and node.CLASS_WEIGHTS == "none"):
         raise ConfigValueError(
             "MODEL.ROI_BOX_HEAD.USE_FED_LOSS is True, which goes with CLASS_LOSS 'cross_entropy', "
             "LABEL_SMOOTHING 0 and CLASS_WEIGHTS 'none' only: leave these as they are, or set it False."
+        )
+
+
+def _check_background(node: Any) -> None:
+    if not isinstance(node.BACKGROUND_WEIGHT, (int, float)) or not 0 < node.BACKGROUND_WEIGHT < math.inf:
+        raise ConfigValueError(
+            f"MODEL.ROI_BOX_HEAD.BACKGROUND_WEIGHT is {node.BACKGROUND_WEIGHT!r}; it must be above 0."
+        )
+    if node.USE_FED_LOSS and node.BACKGROUND_WEIGHT != 1:
+        raise ConfigValueError(
+            f"MODEL.ROI_BOX_HEAD.BACKGROUND_WEIGHT is {node.BACKGROUND_WEIGHT}, which USE_FED_LOSS doesn't "
+            "know: set it to 1, or USE_FED_LOSS to False."
         )

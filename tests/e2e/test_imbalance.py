@@ -58,7 +58,7 @@ def cfg(tmp_path: Path) -> Iterator[CfgNode]:
             *("SOLVER.AMP.ENABLED", False, "DATALOADER.BACKGROUND_RATIO", 0.5),
             *("DATASETS.BACKGROUND", (f"images:{tmp_path / 'undamaged'}",)),
             *("DATALOADER.SAMPLER_TRAIN", "ClassAwareSampler", "MODEL.RPN.ASSIGNER", "atss"),
-            *("MODEL.ROI_HEADS.SAMPLER", "hard_negative"),
+            *("MODEL.ROI_HEADS.SAMPLER", "hard_negative", "MODEL.ROI_BOX_HEAD.BACKGROUND_WEIGHT", 1.5),
         ]
     )
     yield cfg

@@ -75,6 +75,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "MODEL.ROI_MASK_HEAD.POOLER_TYPE": "",
         "MODEL.CHANNELS_LAST": True,
     },
+    "background_weight": {"MODEL.ROI_BOX_HEAD.BACKGROUND_WEIGHT": 2.0},
     "hard_negatives": {"MODEL.ROI_HEADS.SAMPLER": "hard_negative"},
     "hard_negatives_of_a_cascade": {
         "MODEL.ROI_HEADS.SAMPLER": "hard_negative",

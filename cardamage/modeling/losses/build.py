@@ -27,13 +27,20 @@ def build_class_loss(cfg: Any) -> ClassLoss | None:
     Raises:
         ConfigValueError: keys that don't go together.
     """
-    node, num_classes = cfg.MODEL.ROI_BOX_HEAD, cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    node = cfg.MODEL.ROI_BOX_HEAD
     check_class_loss(cfg)
     weights = ClassWeights.from_config(cfg)
+    plain = node.LABEL_SMOOTHING == 0 and weights is None and node.BACKGROUND_WEIGHT == 1
+    if plain and node.CLASS_LOSS == "cross_entropy":
+        return None
+    loss = _loss_of(node, cfg.MODEL.ROI_HEADS.NUM_CLASSES, weights)
+    loss.background_weight = float(node.BACKGROUND_WEIGHT)
+    return loss
+
+
+def _loss_of(node: Any, num_classes: int, weights: ClassWeights | None) -> ClassLoss:
     kind, sigmoid = node.CLASS_LOSS, node.USE_SIGMOID_CE
     if kind == "cross_entropy":
-        if node.LABEL_SMOOTHING == 0 and weights is None:
-            return None
         entropy = SigmoidCrossEntropy if sigmoid else SoftmaxCrossEntropy
         return entropy(num_classes, weights, node.LABEL_SMOOTHING)
     if kind in ("focal", "quality_focal"):

@@ -26,10 +26,12 @@ class ClassLoss(nn.Module):
 
     Attributes:
         class_weights: (K + 1,) float32 factors of the rows by their class; None where all count the same.
+        background_weight: the factor of background's rows.
         needs_quality: whether rows are judged by the overlap of the boxes predicted for them.
     """
 
     class_weights: torch.Tensor | None
+    background_weight = 1.0
     needs_quality = False
 
     def __init__(self, num_classes: int, weights: ClassWeights | None = None) -> None:
@@ -73,6 +75,8 @@ class ClassLoss(nn.Module):
         rows = self.rows(scores, gt_classes, quality)
         if self.class_weights is not None:
             rows = rows * self.class_weights[gt_classes.clamp(min=0)].to(rows.dtype)
+        if self.background_weight != 1:
+            rows = torch.where(gt_classes == self.num_classes, rows * self.background_weight, rows)
         return torch.where(gt_classes >= 0, rows, torch.zeros_like(rows)).sum() / self.divisor(gt_classes)
 
     def divisor(self, gt_classes: torch.Tensor) -> torch.Tensor:
