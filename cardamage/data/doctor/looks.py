@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ...errors import DataError
@@ -49,6 +50,8 @@ class Look:
         digest: of the bytes.
         hash: see :func:`cardamage.data.images.hashes.photo_hash`.
         mirrored: the hash of its mirror image, left for right.
+        quarter: the hash of it turned by 90 degrees.
+        half: the hash of it turned by 180 degrees.
         blank_end: share of its height, from below, that is of one grey as decoders leave what is missing.
         damage: what is wrong with a JPEG that can be decoded all the same, in words; empty for a whole one.
     """
@@ -63,6 +66,8 @@ class Look:
     digest: str | None = None
     hash: int | None = None
     mirrored: int | None = None
+    quarter: int | None = None
+    half: int | None = None
     blank_end: float = 0.0
     damage: str = ""
 
@@ -170,7 +175,10 @@ def _picture(data: bytes, source: str, digest: str) -> Look:
     if header is None:
         facts["stored"] = picture.shape[:2]
     facts["blank_end"] = _blank_end(picture) if kind == "JPEG" else 0.0
-    return Look(None, hash=photo_hash(picture), mirrored=photo_hash(np.fliplr(picture)), **facts)
+    small = cv2.resize(picture, _HASH_LEAST, interpolation=cv2.INTER_AREA)[:, :, None]
+    facts["mirrored"] = photo_hash(np.fliplr(picture))
+    facts |= {"quarter": photo_hash(np.rot90(small)), "half": photo_hash(np.rot90(small, 2))}
+    return Look(None, hash=photo_hash(picture), **facts)
 
 
 def _blank_end(picture: np.ndarray) -> float:

@@ -192,3 +192,72 @@ def test_copies_of_a_file_in_other_folders(tmp_path: Path, coco_set: CocoSet, co
     found = codes(coco_set.folder)
     assert len(found["D204"]) == 1
     assert len(found["D315"]) == 1
+
+
+@pytest.mark.parametrize(("code", "text"), [(cv2.ROTATE_90_CLOCKWISE, "90"), (cv2.ROTATE_180, "180"),
+                                            (cv2.ROTATE_90_COUNTERCLOCKWISE, "90")])  # fmt: skip
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_turned_copy_of_a_photo(coco_set: CocoSet, codes: Codes, code: int, text: str, split: str) -> None:
+    first = cv2.imread(str(coco_set.train / "car1.jpg"))
+    cv2.imwrite(str(coco_set.folder / split / "turned.jpg"), cv2.rotate(first, code))
+    found = codes(coco_set.save())
+    kind = "D108" if split == "train" else "D109"
+    assert set(found) == {kind, "D311"}
+    (hit,) = found[kind]
+    assert {Path(p).name for p in (hit.file, *hit.others)} == {"car1.jpg", "turned.jpg"}
+    assert f"turned by {text} degrees" in hit.text
+
+
+def large_set(folder: Path, scale: tuple[float, float], pictures: int = 8) -> Path:
+    """Labelme files of photos of 400x300, with three outlines all over each, whose points are scaled."""
+    for number in range(pictures):
+        photo = write_photo(folder / f"{number}.jpg", number, height=300, width=400)
+        shapes = [
+            {"label": "dent", "shape_type": "polygon", "flags": {},
+             "points": (np.reshape(pentagon(x, y, 60), (-1, 2)) * scale).tolist()}
+            for x, y in ((5, 5), (150, 120), (338, 238))
+        ]  # fmt: skip
+        content = {"version": "5.0.1", "shapes": shapes, "imagePath": photo.name, "imageData": None,
+                   "imageHeight": 300, "imageWidth": 400}  # fmt: skip
+        photo.with_suffix(".json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def test_percent_in_place_of_pixels(tmp_path: Path, codes: Codes) -> None:
+    folder = large_set(tmp_path / "set", (100 / 400, 100 / 300))
+    found = codes(folder)
+    assert set(found) == {"D222"}
+    assert len(found["D222"]) == 24
+    assert found["D222"][0].text == "dent: in percent"
+    shape = next(read_sources([folder]).shapes)
+    np.testing.assert_allclose(shape.rings[0], np.reshape(pentagon(5, 5, 60), (-1, 2)))
+    # Nobody but a person may change all outlines.
+    write_repaired(read_sources([folder]), tmp_path / "copy")
+    for file in folder.glob("*.json"):
+        assert (
+            json.loads((tmp_path / "copy" / file.name).read_text())["shapes"]
+            == json.loads(file.read_text())["shapes"]
+        )
+
+
+def test_outlines_of_smaller_pictures(tmp_path: Path, codes: Codes) -> None:
+    found = codes(large_set(tmp_path / "half", (0.5, 0.5)))
+    assert {code: [hit.text for hit in hits] for code, hits in found.items()} == {
+        "D230": ["none is right of 50% of the width or below 50%"]
+    }
+    assert codes(large_set(tmp_path / "whole", (1, 1))) == {}
+    assert codes(large_set(tmp_path / "wide", (0.5, 1))) == {}
+    assert codes(large_set(tmp_path / "few", (0.5, 0.5), pictures=4)) == {}
+
+
+def test_pictures_of_a_name_with_other_suffixes(tmp_path: Path, codes: Codes) -> None:
+    folder = large_set(tmp_path, (1, 1))
+    shutil.copyfile(folder / "0.jpg", folder / "0.jpeg")
+    shutil.copyfile(folder / "2.jpg", folder / "1.jpeg")
+    found = codes(folder)
+    assert set(found) == {"D107", "D311"}
+    assert [Path(hit.file).name for hit in found["D311"]] == ["0.jpeg", "1.jpeg"]
+    assert [{Path(p).name for p in (hit.file, *hit.others)} for hit in found["D107"]] == [
+        {"0.jpg", "0.jpeg"},
+        {"2.jpg", "1.jpeg"},
+    ]

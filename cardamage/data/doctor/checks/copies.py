@@ -33,11 +33,22 @@ def _near(subject: Subject) -> list[list[str]]:
     return [group for group in named if len({subject.look(f).digest for f in group}) > 1]
 
 
-def _mirrored(subject: Subject) -> list[list[str]]:
+def _moved(subject: Subject) -> Iterator[tuple[list[str], str]]:
+    """Groups of which one is another's mirror image, or another turned, and which of these."""
     files = _files(subject)
     looks = [subject.look(file) for file in files]
-    groups = mirrored_duplicates([look.hash for look in looks], [look.mirrored for look in looks])
-    return _of_the_set(subject, [[files[i] for i in group] for group in groups])
+    hashes = [look.hash for look in looks]
+    told: set[frozenset[str]] = set()
+    for others, how in (
+        ([look.mirrored for look in looks], "mirrored"),
+        ([look.half for look in looks], "turned by 180 degrees"),
+        ([look.quarter for look in looks], "turned by 90 degrees"),
+    ):
+        groups = mirrored_duplicates(hashes, others)
+        for group in _of_the_set(subject, [[files[i] for i in group] for group in groups]):
+            if frozenset(group) not in told:
+                told.add(frozenset(group))
+                yield group, how
 
 
 def _of_the_set(subject: Subject, groups: list[list[str]]) -> list[list[str]]:
@@ -84,9 +95,10 @@ def near_copies(subject: Subject) -> Iterator[Hit]:
     for group in _near(subject):
         if len(_splits(subject, group)) < 2:
             yield _hit(group, f"{len(group)} photos")
-    for group in _mirrored(subject):
+    for group, how in _moved(subject):
         if len(_splits(subject, group)) < 2:
-            yield _hit(group, f"{len(group)} photos, one the other's mirror image")
+            image = "the other's mirror image" if how == "mirrored" else f"the other {how}"
+            yield _hit(group, f"{len(group)} photos, one {image}")
 
 
 @check(
@@ -111,9 +123,9 @@ def leaks(subject: Subject) -> Iterator[Hit]:
             yield _hit(group, f"in {' and '.join(_splits(subject, group))}, byte for byte")
     for group in near:
         yield _hit(group, f"in {' and '.join(_splits(subject, group))}, nearly the same")
-    for group in _mirrored(subject):
+    for group, how in _moved(subject):
         if len(_splits(subject, group)) > 1:
-            yield _hit(group, f"in {' and '.join(_splits(subject, group))}, mirrored")
+            yield _hit(group, f"in {' and '.join(_splits(subject, group))}, {how}")
 
 
 def _originals(subject: Subject) -> list[list[str]]:

@@ -77,6 +77,31 @@ def other_pictures(subject: Subject) -> Iterator[Hit]:
             yield Hit(part.source, None, f"{far} objects reach past the edge by more than a tenth")
 
 
+# Objects of so many pictures that are all in the same part of them from the upper left, at most this.
+_ENOUGH, _OBJECTS, _PART = 8, 20, 0.65
+
+
+@check(
+    "D230",
+    "warning",
+    "file whose objects are all in the upper left of its pictures",
+    "They were drawn on smaller pictures: use those, or scale the outlines.",
+)
+def smaller_pictures(subject: Subject) -> Iterator[Hit]:
+    """Annotations of small pictures beside the photos in full size."""
+    for part in subject.counted_parts:
+        if part.format == "yolo" or sum(1 for picture in part.pictures if picture.shapes) < _ENOUGH:
+            continue
+        ends = [
+            (shape.extent[2] / shape.size[1], shape.extent[3] / shape.size[0])
+            for shape in part.shapes
+            if shape.extent is not None and 0 not in shape.size
+        ]
+        if len(ends) >= _OBJECTS and np.max(ends) <= _PART:
+            right, low = np.max(ends, axis=0)
+            yield Hit(part.source, None, f"none is right of {right:.0%} of the width or below {low:.0%}")
+
+
 @check("D202", "error", "object wholly outside the picture", "Draw it again, or delete it.", "dropped")
 def outside(subject: Subject) -> Iterator[Hit]:
     """Objects of another picture, or of one that was cropped later."""

@@ -5,6 +5,7 @@ Each kind is noted and the shapes are made what was meant: else every other chec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from ..model import Part, Picture, Shape, Subject
@@ -17,6 +18,9 @@ _LEAST, _MANY, _NEARLY_ALL = 3, 0.25, 0.95
 # Shares of a picture end at 1, but for rounding; pictures of fewer pixels are not told apart.
 _LARGEST_SHARE, _SMALLEST_SIDE = 1.01, 16
 _PIXEL = 1.0
+# Percent end at 100, but for rounding, and some objects reach far towards it. That all objects are in there,
+# were they anywhere in their pictures, must be less likely than this power of ten.
+_HUNDRED, _FULL, _ODDS = 100.5, 80.0, -6.0
 # Pixels by which a box may be off the outline that it is around.
 _AROUND = 2.0
 
@@ -30,6 +34,7 @@ def understand(subject: Subject) -> None:
     for part in subject.parts:
         if part.format != "masks":
             _unscale(part)
+            _of_hundred(part)
             _corners(part)
             _turn(part, subject)
 
@@ -55,6 +60,28 @@ def _unscale(part: Part) -> None:
         if shape.box is not None:
             x0, y0, x1, y1 = shape.box
             shape.box = (x0 * width, y0 * height, x1 * width, y1 * height)
+
+
+def _of_hundred(part: Part) -> None:
+    """Percent in a format that has pixels (D222): all objects are in the first 100, against all odds."""
+    shapes = [shape for shape in part.shapes if shape.extent is not None and shape.rle is None]
+    if part.format == "yolo" or sum(1 for picture in part.pictures if picture.shapes) < _LEAST:
+        return
+    extents = [shape.extent or (-1.0,) * 4 for shape in shapes]
+    if not all(min(shape.size) > 2 * _HUNDRED for shape in shapes) or min(map(min, extents), default=0.0) < 0:
+        return
+    if not _FULL <= max((max(extent) for extent in extents), default=0.0) <= _HUNDRED:
+        return
+    odds = sum(math.log10(_HUNDRED**2 / (shape.size[0] * shape.size[1])) for shape in shapes)
+    for shape in shapes if odds < _ODDS else ():
+        scale = shape.size[1] / 100, shape.size[0] / 100
+        part.note("D222", shape.file, shape.index, f"{shape.label or 'object'}: in percent")
+        shape.rings = [ring * scale for ring in shape.rings]
+        if shape.stated_area is not None:
+            shape.stated_area *= scale[0] * scale[1]
+        if shape.box is not None:
+            x0, y0, x1, y1 = shape.box
+            shape.box = (x0 * scale[0], y0 * scale[1], x1 * scale[0], y1 * scale[1])
 
 
 def _corners(part: Part) -> None:

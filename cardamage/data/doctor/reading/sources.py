@@ -211,7 +211,7 @@ def _loose(subject: Subject) -> dict[str, str]:
     known = {
         os.path.abspath(path)
         for picture in subject.pictures
-        for path in (picture.source, *picture.beside)
+        for path in (picture.source, *(picture.beside if picture.embedded is not None else ()))
         if path
     }
     if all(part.format == "masks" for part in subject.parts):
