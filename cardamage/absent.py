@@ -125,8 +125,8 @@ ABSENT: dict[str, dict[str, tuple[str, ...]]] = {
     "modeling.roi_heads.rotated_fast_rcnn": {_ROTATED: ("*",)},
     "projects.deeplab": {"DeepLab": ("*",)},
     "projects.panoptic_deeplab": {"Panoptic-DeepLab": ("*",)},
-    "projects.point_rend": {"PointRend": ("*",)},
-    "projects.point_rend.point_features": {"PointRend": ("*",)},
+    "projects.point_rend": {"PointRend's own functions": ("*",)},
+    "projects.point_rend.point_features": {"PointRend's own functions": ("*",)},
     "structures": {
         _ROTATED: ("RotatedBoxes", "pairwise_iou_rotated"),
         _KEYPOINTS: ("Keypoints", "heatmaps_to_keypoints"),
