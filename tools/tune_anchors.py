@@ -45,7 +45,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--sizes", type=int, default=0, metavar="N", help="of a feature map (default: as the config)")
     add("--ratios", type=int, default=0, metavar="N", help="aspect ratios of a size (default: as the config)")
     add("--starts", type=int, default=8, metavar="N", help="of the clustering (default: 8)")
-    add("--generations", type=int, default=1000, metavar="N", help="of the evolution (default: 1000)")
+    add("--generations", type=int, default=600, metavar="N", help="of the evolution (default: 600)")
     add("--seed", type=int, default=0, help="the same seed gives the same anchors (default: 0)")
     add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides")
     add("overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="the same")

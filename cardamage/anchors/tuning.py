@@ -36,7 +36,7 @@ class TuningSettings:
         sizes: sizes of a feature map; 0 for as many as the config has.
         ratios: aspect ratios; 0 likewise.
         starts: how often the clusters begin anew.
-        generations: changes that the evolution tries.
+        generations: changes that the evolution tries, of the clusters and of the config's own anchors.
         seed: of all that is random.
     """
 
@@ -44,7 +44,7 @@ class TuningSettings:
     sizes: int = 0
     ratios: int = 0
     starts: int = 8
-    generations: int = 1000
+    generations: int = 600
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -159,8 +159,8 @@ def _length(values: Any) -> int:
 def tune_anchors(cfg: CfgNode, task: TuningTask, settings: TuningSettings) -> Tuned:
     """Fit anchors to boxes.
 
-    Box shapes are clustered by overlap, the clusters brought into the form of a config, and these, or the
-    config's own anchors where they are better, evolve on best possible recall.
+    Box shapes are clustered by overlap and the clusters brought into the form of a config. These, and the
+    config's own anchors where they are of that form, evolve on best possible recall; the better ones count.
 
     Args:
         cfg: MODEL.ANCHOR_GENERATOR is read.
@@ -179,13 +179,14 @@ def tune_anchors(cfg: CfgNode, task: TuningTask, settings: TuningSettings) -> Tu
     boxes = _sampled(task, rng)
     judge = Judge(boxes, task.grid, form, task.background)
     count = form.size_lists * form.sizes * form.ratios
-    vectors = [form.from_shapes(cluster_shapes(boxes.shapes, count, settings.starts, rng))]
+    starts = [form.from_shapes(cluster_shapes(boxes.shapes, count, settings.starts, rng))]
     node = cfg.MODEL.ANCHOR_GENERATOR
     before = form.pack(AnchorLists(_nested(node.SIZES), _nested(node.ASPECT_RATIOS)))
     if before is not None:
         judge.beat(before)
-        vectors.append(before)
-    lists = rounded(form.unpack(evolve(judge, max(vectors, key=judge.score), settings.generations, rng)))
+        starts.append(before)
+    found = [evolve(judge, start, settings.generations, rng) for start in starts]
+    lists = rounded(form.unpack(max(found, key=judge.score)))
     return Tuned(lists, task.grid.with_shapes(*lists.for_maps(form.maps)))
 
 
