@@ -335,6 +335,45 @@ def test_norms_are_not_decayed(tiny_cfg: Make, kind: str) -> None:
         assert (parameter in decayed) == (".norm." not in name), name
 
 
+DEEP = {
+    "MODEL.RESNETS.DEPTH": 50,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": 256,
+    "MODEL.RESNETS.STRIDE_IN_1X1": False,
+}
+DEFORMABLE = {**DEEP, "MODEL.RESNETS.DEFORM_ON_PER_STAGE": [False, False, False, True]}
+RESNETS: dict[str, dict[str, Any]] = {
+    "deformable": DEFORMABLE,
+    "deformable_v2": {**DEFORMABLE, "MODEL.RESNETS.DEFORM_MODULATED": True},
+    "group_norm": {"MODEL.RESNETS.NORM": "GN", "MODEL.FPN.NORM": "GN", "MODEL.ROI_MASK_HEAD.NORM": "GN"},
+    "resnet34": {"MODEL.RESNETS.DEPTH": 34},
+}
+
+
+@pytest.mark.parametrize("kind", list(RESNETS))
+def test_kinds_of_resnet_train_in_bfloat16_and_are_fused(tiny_cfg: Make, sample: Make, kind: str) -> None:
+    torch.manual_seed(0)
+    cfg = tiny_cfg(**RESNETS[kind], **{"MODEL.CHANNELS_LAST": True, "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0})
+    model = build_model(cfg)
+    _, grads = _step(model, [sample(0, 3), sample(1, 2, (64, 100))], torch.bfloat16)
+    assert grads.keys() == {name for name, _ in model.named_parameters()}
+    assert all(gradient.isfinite().all() for gradient in grads.values())
+    offsets = [gradient for name, gradient in grads.items() if "conv2_offset.weight" in name]
+    assert len(offsets) == (3 if "deformable" in kind else 0)
+    assert all(gradient.abs().max() > 0 for gradient in offsets)
+    build_optimizer(cfg, model).step()
+    model.eval()
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        exact = model.backbone(image)
+        with plan_fusion(model, torch.float32, CPU).applied():
+            fused = model.backbone(image)
+    for name, value in exact.items():
+        assert (fused[name] - value).norm() < 1e-4 * value.norm()
+    fast = FastInference(model, torch.bfloat16 if has_fused_kernels(torch.bfloat16) else torch.float32, CPU)
+    assert len(fast([sample(0)])[0]["instances"]) > 0
+    assert not fast.broken
+
+
 LRN = {"MODEL.BACKBONE.STEM_LRN.ENABLED": True, "MODEL.BACKBONE.STEM_LRN.ALPHA": 0.5}
 WITH_STEMS = {"resnet": {}, **SMALL}
 
