@@ -63,6 +63,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
         "fast",
         "matrix_linear",
         "matrix_gaussian",
+        "mask",
     ),
     "MODEL.ROI_MASK_HEAD.LOSS": MASK_LOSSES,
     "MODEL.ROI_HEADS.SAMPLER": ("random", "hard_negative"),
@@ -116,6 +117,8 @@ _RANGES: dict[str, tuple[float, float | None]] = {
     "MODEL.POINT_HEAD.SUBDIVISION_STEPS": (0, 7),
     "MODEL.POINT_HEAD.TRAIN_NUM_POINTS": (1, None),
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": (1, None),
+    "MODEL.ROI_HEADS.MASK_NMS_BOX_THRESH": (0, 1),
+    "MODEL.ROI_HEADS.MASK_NMS_CANDIDATES": (1, None),
     "MODEL.ROI_HEADS.NMS_THRESH_TEST": (0, 1),
     "MODEL.ROI_HEADS.NUM_CLASSES": (1, None),
     "MODEL.ROI_HEADS.POSITIVE_FRACTION": (0, 1),
@@ -164,6 +167,11 @@ def validate_cfg(cfg: CfgNode) -> None:
         if not _is_number(_value(cfg, key)) or _value(cfg, key) <= 0:
             raise ConfigValueError(f"{key} is {_value(cfg, key)}; it must be above 0.")
     check_class_loss(cfg)
+    if cfg.MODEL.ROI_HEADS.NMS_TYPE == "mask" and not cfg.MODEL.MASK_ON:
+        raise ConfigValueError(
+            "MODEL.ROI_HEADS.NMS_TYPE is 'mask', which compares masks, but MODEL.MASK_ON is False: "
+            "set it to True, or choose a kind that compares boxes."
+        )
     _check_device(cfg)
     _check_sizes(cfg)
     _check_pixels(cfg)

@@ -86,6 +86,11 @@ class BackendTrainer(DefaultTrainer):
         model = super().build_model(cfg)
         own = cls.plan.cfg
         suppression = Suppression.from_config(own)
+        if suppression.by_masks:
+            raise ConfigError(
+                f"MODEL.ROI_HEADS.NMS_TYPE is {suppression.kind!r}, which Detectron2's models can't do: "
+                "choose a kind that compares boxes, or leave out --backend detectron2."
+            )
         own_way = suppression.kind != "hard" or suppression.class_agnostic
         if own_way and not use_suppression(model, suppression):
             raise ConfigError(

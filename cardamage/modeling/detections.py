@@ -64,6 +64,18 @@ class DetectionBatch(Sequence[Instances]):
             masks=None if self.masks is None else _take(self.masks, order),
         )
 
+    def first(self, places: int) -> DetectionBatch:
+        """Return what is in the first places of every image."""
+        return replace(
+            self,
+            boxes=self.boxes[:, :places],
+            scores=self.scores[:, :places],
+            classes=self.classes[:, :places],
+            valid=self.valid[:, :places],
+            source=None if self.source is None else self.source[:, :places],
+            masks=None if self.masks is None else self.masks[:, :places],
+        )
+
     def counts(self) -> list[int]:
         """Count every image's detections. Here the host waits for the device."""
         if self._counts is None:

@@ -18,7 +18,7 @@ def test_defaults_are_valid() -> None:
             "soft_gauss",
             "MODEL.ROI_HEADS.NMS_TYPE is 'soft_gauss'; it must be one of 'hard', 'soft_linear', "
             "'soft_gaussian', 'diou', 'cluster', 'cluster_score', 'fast', 'matrix_linear', "
-            "'matrix_gaussian'; did you mean soft_gaussian?",
+            "'matrix_gaussian', 'mask'; did you mean soft_gaussian?",
         ),
         (
             "SOLVER.AMP.DTYPE",

@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from cardamage.modeling import build_model
 from cardamage.modeling.fusion.plan import plan_fusion
 from cardamage.modeling.postprocessing import scale_detections
+from cardamage.modeling.roi_heads.suppression import KINDS as SUPPRESSIONS
 from cardamage.utils.events import EventStorage
 
 Make = Callable[..., Any]
@@ -147,7 +148,7 @@ def test_waiting_is_noticed(waits: Any) -> None:
 @pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")
 @pytest.mark.parametrize(
     ("heads", "kind"),
-    [("StandardROIHeads", "hard"), ("CascadeROIHeads", "hard"), ("StandardROIHeads", "soft_linear")],
+    [("CascadeROIHeads", "hard"), *(("StandardROIHeads", kind) for kind in SUPPRESSIONS)],
 )
 def test_detections_wait_only_for_their_number(tiny_cfg: Make, sample: Make, heads: str, kind: str) -> None:
     agnostic = heads == "CascadeROIHeads"

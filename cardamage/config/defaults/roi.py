@@ -32,13 +32,16 @@ def roi_heads() -> dict[str, Any]:
         # "cluster" is "hard" in rounds over all boxes at once, "cluster_score" lowers scores by the overlap
         # with what it keeps (Zheng et al., Cluster-NMS, 2020). In "fast" dropped boxes drop others (Bolya et
         # al., YOLACT, ICCV 2019). "matrix_linear" and "matrix_gaussian" lower scores in one pass (Wang et
-        # al., SOLOv2, NeurIPS 2020). All but hard, diou, cluster and fast read SOFT_NMS_SCORE_THRESH, the
-        # gaussians and cluster_score SOFT_NMS_SIGMA.
+        # al., SOLOv2, NeurIPS 2020). "mask" compares masks instead of boxes, of the best MASK_NMS_CANDIDATES
+        # whose boxes overlap by no more than MASK_NMS_BOX_THRESH. Those that lower scores read
+        # SOFT_NMS_SCORE_THRESH, the gaussians and cluster_score SOFT_NMS_SIGMA.
         "NMS_TYPE": "hard",
         # Ours: whether a box of another class suppresses, too: one object, one class.
         "NMS_CLASS_AGNOSTIC": False,
         "SOFT_NMS_SIGMA": 0.5,
         "SOFT_NMS_SCORE_THRESH": 0.001,
+        "MASK_NMS_BOX_THRESH": 0.8,
+        "MASK_NMS_CANDIDATES": 200,
     }
 
 

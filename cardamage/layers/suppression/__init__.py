@@ -8,6 +8,7 @@ from __future__ import annotations
 from .greedy import greedy_keep
 from .grouping import Groups, arrange
 from .hard import batched_nms, nms, nms_keep_mask
+from .masks import mask_keep, mask_overlaps
 from .matrix import cluster_nms_scores, fast_keep, matrix_nms_scores
 from .soft import batched_soft_nms, soft_nms_scores
 from .weighted_boxes import fuse_weighted_boxes
@@ -21,6 +22,8 @@ __all__ = [
     "fast_keep",
     "fuse_weighted_boxes",
     "greedy_keep",
+    "mask_keep",
+    "mask_overlaps",
     "matrix_nms_scores",
     "nms",
     "nms_keep_mask",

@@ -120,7 +120,7 @@ def detect_rows(
         batch.image_sizes,
         predictor.test_score_thresh,
         _suppression(predictor),
-        predictor.test_topk_per_image,
+        _most(predictor),
     )
 
 
@@ -168,6 +168,10 @@ def _suppression(predictor: Any) -> Suppression:
     return replace(getattr(predictor, "suppression", Suppression()), nms_thresh=predictor.test_nms_thresh)
 
 
+def _most(predictor: Any) -> int:
+    return _suppression(predictor).most(predictor.test_topk_per_image)
+
+
 def _detect_places(
     predictor: Any, boxes: torch.Tensor, probs: torch.Tensor, batch: ProposalBatch
 ) -> DetectionBatch:
@@ -179,7 +183,7 @@ def _detect_places(
         batch.image_sizes,
         predictor.test_score_thresh,
         _suppression(predictor),
-        predictor.test_topk_per_image,
+        _most(predictor),
     )
 
 

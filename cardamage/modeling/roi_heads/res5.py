@@ -23,6 +23,7 @@ from .detection import detected_regions, infer
 from .fast_rcnn import FastRCNNOutputLayers
 from .hard_negatives import with_hardness
 from .mask_head import build_mask_head
+from .mask_suppression import thin_detections
 
 __all__ = ["Res5ROIHeads"]
 
@@ -154,7 +155,8 @@ class Res5ROIHeads(ROIHeads):
         predictions = self.box_predictor(regions.mean(dim=[2, 3]))
         if not self.training:
             detections = infer(self.box_predictor, predictions, batch)
-            return call(self.forward_with_given_boxes, features, detections), {}
+            detections = call(self.forward_with_given_boxes, features, detections)
+            return thin_detections(self.box_predictor, detections), {}
         losses = call(self.box_predictor.losses, predictions, batch)
         if self.mask_on:
             index, _, learned = self._mask_samples(batch, self.mask_head)

@@ -33,6 +33,7 @@ from .detection import detected_regions, infer
 from .fast_rcnn import FastRCNNOutputLayers
 from .hard_negatives import with_hardness
 from .mask_head import ROI_MASK_HEAD_REGISTRY, build_mask_head, takes_feature_maps
+from .mask_suppression import thin_detections
 from .res5 import Res5ROIHeads
 
 __all__ = [
@@ -155,7 +156,8 @@ class StandardROIHeads(ROIHeads):
         """See :meth:`ROIHeads.forward`."""
         if not self.training:
             found = call(self._forward_box, features, proposals)
-            return call(self.forward_with_given_boxes, features, found), {}
+            found = call(self.forward_with_given_boxes, features, found)
+            return thin_detections(self.box_predictor, found), {}
         if targets is None:
             raise ValueError('the ROI heads need ground truth in training: "instances" in every input')
         if self.hard_negatives:

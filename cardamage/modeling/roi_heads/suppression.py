@@ -30,6 +30,8 @@ class Suppression:
         sigma: the gaussian's width.
         soft_score_thresh: a faded score below this drops the box.
         class_agnostic: boxes of other classes count as well, of an image's best :data:`MOST_AGNOSTIC`.
+        mask_box_thresh: for the kind ``mask``, the overlap of boxes above which no mask is computed.
+        candidates: for the kind ``mask``, of how many detections of an image masks are computed.
     """
 
     nms_thresh: float = 0.5
@@ -37,6 +39,8 @@ class Suppression:
     sigma: float = 0.5
     soft_score_thresh: float = 0.001
     class_agnostic: bool = False
+    mask_box_thresh: float = 0.8
+    candidates: int = 200
 
     @classmethod
     def from_config(cls, cfg: Any) -> Suppression:
@@ -48,7 +52,18 @@ class Suppression:
             node.SOFT_NMS_SIGMA,
             node.SOFT_NMS_SCORE_THRESH,
             node.NMS_CLASS_AGNOSTIC,
+            node.MASK_NMS_BOX_THRESH,
+            node.MASK_NMS_CANDIDATES,
         )
+
+    @property
+    def by_masks(self) -> bool:
+        """Whether what is chosen by boxes is thinned out again by masks."""
+        return self._kind().by_masks
+
+    def most(self, limit: int) -> int:
+        """Say how many detections of an image to choose by boxes, where there may be ``limit`` in the end."""
+        return max(limit, self.candidates) if self.by_masks and limit >= 0 else limit
 
     def __call__(self, boxes: torch.Tensor, scores: torch.Tensor, classes: torch.Tensor) -> Thinned:
         """Thin out one image's boxes.
@@ -128,12 +143,14 @@ class Kind(NamedTuple):
     Attributes:
         on_groups: as :meth:`Suppression.on_groups`, of a :class:`Suppression`.
         on_images: as :meth:`Suppression.on_images`; None for what follows from the other.
+        by_masks: see :attr:`Suppression.by_masks`.
     """
 
     on_groups: Callable[[Suppression, torch.Tensor, torch.Tensor, torch.Tensor], Thinned]
     on_images: (
         Callable[[Suppression, torch.Tensor, torch.Tensor, torch.Tensor, Sequence[int]], list[Thinned]] | None
     ) = None
+    by_masks: bool = False
 
 
 def _firsts(counts: Sequence[int]) -> list[int]:
@@ -201,6 +218,11 @@ def _matrix(method: str) -> Kind:
     return Kind(on_groups)
 
 
+def _loose(rule: Suppression, boxes: torch.Tensor, scores: torch.Tensor, alive: torch.Tensor) -> Thinned:
+    """Choose what masks are computed for."""
+    return scores, greedy_keep(boxes, alive, rule.mask_box_thresh)
+
+
 def _soft(method: str) -> Kind:
     def on_groups(
         rule: Suppression, boxes: torch.Tensor, scores: torch.Tensor, alive: torch.Tensor
@@ -227,5 +249,6 @@ KINDS: dict[str, Kind] = {
     "fast": Kind(_fast),
     "matrix_linear": _matrix("linear"),
     "matrix_gaussian": _matrix("gaussian"),
+    "mask": Kind(_loose, by_masks=True),
 }
 """By the name they have in ``MODEL.ROI_HEADS.NMS_TYPE``."""

@@ -48,7 +48,8 @@ def _suppressed(cfg: Any, found: Found) -> list[Instances]:
     # A column for background, which no box is.
     table = torch.zeros(len(found.scores), found.class_count + 1)
     table[torch.arange(len(found.scores)), found.classes] = found.scores
-    rule, most = Suppression.from_config(cfg), cfg.TEST.DETECTIONS_PER_IMAGE
+    rule = Suppression.from_config(cfg)
+    most = rule.most(cfg.TEST.DETECTIONS_PER_IMAGE)
     return detect(found.boxes, table, found.photo, found.sizes, _LOWEST_SCORE, rule, most)[0]
 
 
@@ -67,9 +68,10 @@ def _weighted(cfg: Any, found: Found) -> list[Instances]:
     of_photo, of_class = (values.expand_as(used)[used] for values in (of_photo, of_class))
     fused, final = fused[used], final[used]
     results = []
+    most = Suppression.from_config(cfg).most(cfg.TEST.DETECTIONS_PER_IMAGE)
     for number, size in enumerate(found.sizes):
         here = (of_photo == number).nonzero()[:, 0]
-        order = final[here].argsort(descending=True, stable=True)[: cfg.TEST.DETECTIONS_PER_IMAGE]
+        order = final[here].argsort(descending=True, stable=True)[:most]
         best = here[order]
         results.append(
             Instances(size, pred_boxes=Boxes(fused[best]), scores=final[best], pred_classes=of_class[best])

@@ -20,6 +20,8 @@ from cardamage.utils.compiling import compiling
 from ..custom import call
 from ..meta_arch import GeneralizedRCNN
 from ..postprocessing import detector_postprocess
+from ..roi_heads.mask_suppression import thin_by_masks
+from ..roi_heads.suppression import Suppression
 from .mapper import DatasetMapperTTA
 from .merging import MERGES, Found
 from .sides import exchanged_classes
@@ -157,6 +159,9 @@ class GeneralizedRCNNWithTTA(nn.Module):
         merged = self._merge(views, [found[position] for position in range(len(views))], sizes)
         if masks_on:
             self._add_masks(views, batches, merged, look)
+            rule = Suppression.from_config(self.cfg)
+            if rule.by_masks:
+                return list(thin_by_masks(rule, merged, self.cfg.TEST.DETECTIONS_PER_IMAGE))
         return merged
 
     def _merge(
