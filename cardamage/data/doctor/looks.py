@@ -32,6 +32,8 @@ _AT_ONCE = 128
 _HOLE, _HEAD = 256, 1 << 12
 # Grey levels of borders that were put there on purpose; JPEG changes them a little.
 _BLACK, _WHITE = 8, 247
+# Grey levels by which a picture of one color may vary.
+_EVEN = 3
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Look:
         quarter: the hash of it turned by 90 degrees.
         half: the hash of it turned by 180 degrees.
         blank_end: share of its height, from below, that is of one grey as decoders leave what is missing.
+        flat: whether it is of one color.
         damage: what is wrong with a JPEG that can be decoded all the same, in words; empty for a whole one.
     """
 
@@ -70,6 +73,7 @@ class Look:
     half: int | None = None
     blank_end: float = 0.0
     damage: str = ""
+    flat: bool = False
 
     @property
     def upright(self) -> tuple[int, int] | None:
@@ -176,6 +180,7 @@ def _picture(data: bytes, source: str, digest: str) -> Look:
         facts["stored"] = picture.shape[:2]
     facts["blank_end"] = _blank_end(picture) if kind == "JPEG" else 0.0
     small = cv2.resize(picture, _HASH_LEAST, interpolation=cv2.INTER_AREA)[:, :, None]
+    facts["flat"] = int(np.ptp(picture)) <= _EVEN
     facts["mirrored"] = photo_hash(np.fliplr(picture))
     facts |= {"quarter": photo_hash(np.rot90(small)), "half": photo_hash(np.rot90(small, 2))}
     return Look(None, hash=photo_hash(picture), **facts)

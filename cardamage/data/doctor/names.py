@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 
-__all__ = ["misspelled", "same_but_case", "stands_for_nothing", "trimmed"]
+__all__ = ["misspelled", "numbered", "same_but_case", "stands_for_nothing", "trimmed"]
 
 # One letter apart, and both words of their own.
 _APART = frozenset(map(frozenset, [("light", "right"), ("hood", "wood"), ("rim", "trim"), ("car", "scar")]))
@@ -19,6 +19,7 @@ _NOTHING = frozenset(
     "none null nil nan na background bg unknown unlabeled unlabelled undefined undetermined unnamed ignore "
     "todo tbd xxx".split()
 )
+_NUMBERED = re.compile(r"(.*[^\W\d_])[\s_.#-]*\d{1,3}", re.DOTALL)
 # Above this, pairs are not looked for: these are no names but ids.
 _MOST = 2000
 
@@ -36,6 +37,16 @@ def stands_for_nothing(name: str) -> bool:
     """Whether a name tells nothing of what it is given to: it says so, or has no letter or digit."""
     joined = "".join(_words(name))
     return bool(name.strip()) and (not joined or joined in _NOTHING)
+
+
+def numbered(names: Sequence[str]) -> dict[str, list[str]]:
+    """Group names that are one with numbers behind it, such as dent1 and dent_2; two or more each."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in dict.fromkeys(names):
+        found = _NUMBERED.fullmatch(name.strip())
+        if found:
+            groups[found[1]].append(name)
+    return {name: group for name, group in groups.items() if len(group) > 1}
 
 
 def same_but_case(names: Sequence[str]) -> list[list[str]]:

@@ -214,7 +214,7 @@ def large_set(folder: Path, scale: tuple[float, float], pictures: int = 8) -> Pa
         photo = write_photo(folder / f"{number}.jpg", number, height=300, width=400)
         shapes = [
             {"label": "dent", "shape_type": "polygon", "flags": {},
-             "points": (np.reshape(pentagon(x, y, 60), (-1, 2)) * scale).tolist()}
+             "points": (np.reshape(pentagon(x, y, 60 - number / 10), (-1, 2)) * scale).tolist()}
             for x, y in ((5, 5), (150, 120), (338, 238))
         ]  # fmt: skip
         content = {"version": "5.0.1", "shapes": shapes, "imagePath": photo.name, "imageData": None,

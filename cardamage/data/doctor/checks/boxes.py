@@ -158,3 +158,23 @@ def wrong_area(subject: Subject) -> Iterator[Hit]:
     for shape in subject.shapes:
         if not area_matches(shape):
             yield shape.hit(f"{shape.stated_area:.0f}, but its mask has {shape.area:.0f}")
+
+
+# Share of each side.
+_WHOLE = 0.98
+
+
+@check(
+    "D231",
+    "warning",
+    "box of the whole picture",
+    "Draw what is meant: it teaches where nothing ends.",
+)
+def whole_picture(subject: Subject) -> Iterator[Hit]:
+    """Boxes and drawn boxes around everything, as of pictures that were only sorted by classes."""
+    for shape in subject.shapes:
+        box, drawn = shape.extent, shape.kind == "box" or (len(shape.rings) == 1 and is_box(shape.rings[0]))
+        if drawn and box is not None and 0 not in shape.size:
+            height, width = shape.size
+            if box[2] - box[0] >= _WHOLE * width and box[3] - box[1] >= _WHOLE * height:
+                yield shape.hit()

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from ..model import Hit, Subject
-from ..names import misspelled, same_but_case, stands_for_nothing, trimmed
+from ..names import misspelled, numbered, same_but_case, stands_for_nothing, trimmed
 from ..registry import check, noted
 from ..tables import class_counts
 
@@ -266,3 +266,17 @@ def says_nothing(subject: Subject) -> Iterator[Hit]:
     for name, counts in class_counts(subject).items():
         if counts.total() and name not in placeholders and stands_for_nothing(name):
             yield Hit(stated.get(name, subject.sources[0]), None, f"{name!r}: {counts.total()}")
+
+
+@check(
+    "D418",
+    "warning",
+    "classes that differ in a number only",
+    "If the number counts objects, take it off: each number is a class to a training.",
+)
+def counted_names(subject: Subject) -> Iterator[Hit]:
+    """Labels such as dent1 and dent2, by which objects of a picture were told apart."""
+    stated = _stated(subject)
+    counts = class_counts(subject)
+    for group in numbered([name for name in stated if counts[name].total()]).values():
+        yield Hit(stated[group[0]], None, ", ".join(map(repr, group[:10])))

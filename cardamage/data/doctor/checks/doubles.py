@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
 import pycocotools.mask as mask_util
 
+from ...images.hashes import original_name
 from ..model import Hit, Picture, Shape, Subject
 from ..registry import check
 
@@ -100,3 +102,33 @@ def two_classes(subject: Subject) -> Iterator[Hit]:
         for shape, first in doubles(picture):
             if None not in (shape.label, first.label) and shape.label != first.label:
                 yield shape.hit(f"the same outline as {first.index} ({first.label})")
+
+
+# Pictures with the very same outline, and the points that make it no box.
+_PICTURES, _POINTS = 4, 5
+
+
+@check(
+    "D232",
+    "warning",
+    "outline that several photos share to the point",
+    "It was copied from one to the others; draw what is there.",
+)
+def copied(subject: Subject) -> Iterator[Hit]:
+    """Outlines pasted into, or kept for, the pictures that follow; not those of copies of a photo."""
+    by_outline: dict[tuple[str, bytes], dict[object, Shape]] = defaultdict(dict)
+    for picture in subject.told_pictures:
+        photo = original_name(picture.source) or subject.look(picture.source).digest or picture.source
+        for shape in picture.shapes:
+            if not shape.line and any(len(ring) >= _POINTS for ring in shape.rings):
+                outline = b"".join(ring.tobytes() for ring in shape.rings)
+                by_outline[shape.label or "", outline].setdefault(photo, shape)
+    for shapes in by_outline.values():
+        if len(shapes) >= _PICTURES:
+            first, *others = shapes.values()
+            yield Hit(
+                first.file,
+                first.index,
+                f"{first.label or 'object'}: in {len(shapes)} photos",
+                tuple(dict.fromkeys(shape.file for shape in others if shape.file != first.file)),
+            )

@@ -208,3 +208,17 @@ def not_rgb(subject: Subject) -> Iterator[Hit]:
     for source, look, _ in looked(subject):
         if look.mode not in ("RGB", "") and not look.trouble:
             yield Hit(source, None, look.mode)
+
+
+@check(
+    "D124",
+    "warning",
+    "picture of one color",
+    "Look at it: nothing can be seen there.",
+)
+def empty_picture(subject: Subject) -> Iterator[Hit]:
+    """Black frames, and pictures of one pixel that web pages have."""
+    for source, look, _ in looked(subject):
+        if look.flat:
+            size = f"{look.upright[1]}x{look.upright[0]}" if look.upright else ""
+            yield Hit(source, None, size)

@@ -146,9 +146,12 @@ def _pictures(
         picture = Picture(part.source, index, name, _path(entry, index, folder, part), size)
         part.pictures.append(picture)
         key = _key(entry.get("id"))
+        if as_id(entry.get("id")) is None:
+            said = f"the id {entry['id']!r}" if key else "no id"
+            part.note("D308", part.source, index, f"the image {name} has {said}")
         if key is None:
-            part.note("D308", part.source, index, f"the image {name} has no id")
-        elif key in by_id:
+            continue
+        if key in by_id:
             part.note("D303", part.source, index, f"{by_id[key].name} and {name} are both {key}")
         else:
             by_id[key] = picture
@@ -175,9 +178,14 @@ def _key(value: Any) -> str | None:
 
 def _note_id(annotation: dict[str, Any], index: int, seen: dict[Any, int], part: Part) -> None:
     number = _key(annotation.get("id"))
+    if as_id(annotation.get("id")) is None:
+        said = annotation.get("id")
+        part.note(
+            "D308", part.source, index, f"the annotation's id {said!r}" if said else "an annotation has no id"
+        )
     if number is None:
-        part.note("D308", part.source, index, "an annotation has no id")
-    elif number in seen:
+        return
+    if number in seen:
         part.note("D301", part.source, index, f"{number} is also the id of annotation {seen[number]}")
     else:
         seen[number] = index
@@ -216,6 +224,8 @@ def _shape(annotation: dict[str, Any], index: int, label: str | None, picture: P
                 shape.rewrite = True
                 part.note("D221", part.source, index, f"a bbox of negative {'width' if w < 0 else 'height'}")
             shape.box = box_of(min(x, x + w), min(y, y + h), max(x, x + w), max(y, y + h))
+    elif box is not None:
+        _note_box(box, annotation, shape, part)
     segmentation = unpacked(annotation.get("segmentation"))
     if isinstance(segmentation, dict) and segmentation:
         shape.kind, shape.rle = "mask", segmentation
@@ -238,9 +248,9 @@ def _is_empty(segmentation: Any) -> bool:
 def _note_box(box: Any, annotation: dict[str, Any], shape: Shape, part: Part) -> None:
     """A box that can't be read is no harm where there is an outline."""
     if _is_empty(unpacked(annotation.get("segmentation"))):
-        part.note("D002", part.source, shape.index, f"its bbox {box} is not 4 numbers")
+        part.note("D002", part.source, shape.index, f"its bbox {str(box)[:60]} is not 4 numbers")
     elif not shape.rewrite:
-        part.note("D221", part.source, shape.index, f"a bbox of something else than numbers, {box}")
+        part.note("D221", part.source, shape.index, f"a bbox that is not 4 numbers: {str(box)[:60]}")
     shape.rewrite = True
 
 

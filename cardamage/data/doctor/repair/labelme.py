@@ -26,10 +26,18 @@ def write_labelme(part: Part, subject: Subject, plan: Plan, places: Places) -> N
         places: of the copy.
     """
     for picture in part.pictures:
-        if picture.embedded is None and picture.source in plan.lost:
+        beside = _instead(picture, subject)
+        lost = picture.source in plan.lost or (
+            picture.embedded is not None and bool(_trouble(picture, subject))
+        )
+        if lost and not beside:
             plan.tell("D101", picture.file, None, "left out with its picture")
             continue
         content = read_json(picture.file, "Labelme file")
+        if beside:
+            content["imageData"] = None
+            content["imagePath"] = relative(places.target(beside), places.target(picture.file).parent)
+            plan.tell("D105", picture.file, None, f"the embedded picture taken out: {beside} is there")
         shapes = content.get("shapes") if isinstance(content.get("shapes"), list) else []
         content["shapes"] = [
             _repaired(entry, picture.file, index, plan)
@@ -38,6 +46,18 @@ def write_labelme(part: Part, subject: Subject, plan: Plan, places: Places) -> N
         ]
         _place(content, picture, subject, plan, places)
         write_json(places.target(picture.file), content, indent=2)
+
+
+def _trouble(picture: Picture, subject: Subject) -> str | None:
+    return subject.look(picture.embedded or picture.source).trouble
+
+
+def _instead(picture: Picture, subject: Subject) -> str:
+    """A good picture of the right size beside a file whose embedded one can't be read."""
+    if picture.embedded is None or not _trouble(picture, subject):
+        return ""
+    good = (path for path in picture.beside if picture.size in (None, subject.look(path).upright))
+    return next((path for path in good if not subject.look(path).trouble), "")
 
 
 def _repaired(entry: Any, file: str, index: int, plan: Plan) -> Any:
