@@ -16,7 +16,7 @@ from cardamage.data.doctor import read_sources
 from cardamage.data.doctor.model import Hit
 from cardamage.data.doctor.repair.fixing import write_repaired
 
-from .conftest import HEIGHT, WIDTH, CocoSet
+from .conftest import HEIGHT, WIDTH, CocoSet, write_photo
 from .test_numbers_and_turns import large_set
 
 Codes = Callable[..., dict[str, list[Hit]]]
@@ -112,3 +112,21 @@ def test_an_embedded_picture_that_cannot_be_read(tmp_path: Path, codes: Codes, b
     write_repaired(read_sources([folder]), tmp_path / "copy")
     assert (tmp_path / "copy" / "0.json").is_file() is beside
     assert codes(tmp_path / "copy") == {}
+
+
+def test_some_masks_of_a_folder_are_bad(tmp_path: Path, codes: Codes) -> None:
+    for number in range(3):
+        write_photo(tmp_path / "images" / f"{number}.jpg", number)
+        for index in range(2):
+            mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+            cv2.circle(mask, (40 + 60 * index, 50), 20, 255, -1)
+            place = tmp_path / "masks" / str(number) / f"{index + 1}_dent.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(place), mask[:60] if (number, index) == (1, 0) else mask)
+    (tmp_path / "masks/2/1_dent.png").write_text("no picture")
+    found = codes(tmp_path)
+    assert set(found) == {"D215", "D411"}
+    texts = {Path(hit.file).relative_to(tmp_path).as_posix(): hit.text for hit in found["D215"]}
+    assert texts["masks/1/1_dent.png"] == "it is 160x60 and the picture 160x120"
+    assert set(texts) == {"masks/1/1_dent.png", "masks/2/1_dent.png"}
+    assert [len(picture.shapes) for picture in read_sources([tmp_path]).pictures] == [2, 1, 1]

@@ -233,7 +233,9 @@ def repeated(subject: Subject) -> Iterator[Hit]:
     "dropped",
 )
 def broken_mask(subject: Subject) -> Iterator[Hit]:
-    """Run-length masks of another size, and those whose runs don't add up."""
+    """Masks of another size, and run-length ones whose runs don't add up."""
+    for part in subject.parts:
+        yield from part.notes.get("D215", ())
     for shape in subject.shapes:
         if shape.mask_trouble:
             yield shape.hit(shape.mask_trouble)
