@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,9 @@ from cardamage.data.transforms import ResizeShortestEdge, ResizeTransform
 from cardamage.errors import DataError
 from cardamage.structures import BoxMode
 
-SEED = random.SystemRandom().randrange(10**6)
 
-
-@pytest.mark.parametrize("seed", [SEED])
-def test_resized_as_the_training_resizes(seed: int) -> None:
-    rng = np.random.default_rng(seed)
+def test_resized_as_the_training_resizes(fresh_seed: int) -> None:
+    rng = np.random.default_rng(fresh_seed)
     pictures = rng.integers(1, 5000, (800, 2))
     corners = np.sort(rng.uniform(0, 1, (800, 2, 2)), axis=1).reshape(-1, 4) * pictures[:, [1, 0, 1, 0]]
     sizes = [(0, 900), (1, 5), (640, 1333), (799, 800), (256, 400), (333, 10**9)]
@@ -78,8 +74,8 @@ def test_a_picture_without_size_is_named() -> None:
         read_boxes([record])
 
 
-def test_a_sample_is_of_the_boxes() -> None:
-    rng = np.random.default_rng(SEED)
+def test_a_sample_is_of_the_boxes(fresh_seed: int) -> None:
+    rng = np.random.default_rng(fresh_seed)
     corners = np.arange(400.0).reshape(100, 4)
     boxes = AnnotatedBoxes(corners, np.full((100, 2), 500))
     few = boxes.sample(30, rng)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import random
 
 import numpy as np
 import pytest
 
 from cardamage.anchors.clustering import cluster_shapes, draw_centers, improve_centers
-
-SEEDS = [random.SystemRandom().randrange(10**6) for _ in range(3)]
 
 
 def _distance(one: tuple[float, float], other: tuple[float, float]) -> float:
@@ -41,10 +38,9 @@ def _improved(
     return best, least
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("count", [1, 4, 9])
-def test_centres_against_loops(count: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
+def test_centres_against_loops(count: int, fresh_seed: int) -> None:
+    rng = np.random.default_rng(fresh_seed)
     shapes = np.exp(rng.normal(3, 1, (120, 2)))
     shapes[60:80] = shapes[0]
     centers = draw_centers(shapes, count, rng)
@@ -54,9 +50,8 @@ def test_centres_against_loops(count: int, seed: int) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_first_centres_are_different_shapes(seed: int) -> None:
-    rng = np.random.default_rng(seed)
+def test_first_centres_are_different_shapes(fresh_seed: int) -> None:
+    rng = np.random.default_rng(fresh_seed)
     kinds = np.array([[10.0, 10], [300, 10], [10, 300], [5, 5]])
     shapes = kinds[rng.integers(0, 4, 500)]
     shapes[:4] = kinds
@@ -65,9 +60,8 @@ def test_first_centres_are_different_shapes(seed: int) -> None:
     assert sorted(map(tuple, found.tolist())) == sorted(map(tuple, kinds.tolist()))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_planted_groups_are_found(seed: int) -> None:
-    rng = np.random.default_rng(seed)
+def test_planted_groups_are_found(fresh_seed: int) -> None:
+    rng = np.random.default_rng(fresh_seed)
     kinds = np.array([[12.0, 30], [60, 20], [100, 130], [400, 60]])
     shapes = np.concatenate([kind * np.exp(rng.normal(0, 0.05, (80, 2))) for kind in kinds])
     found = cluster_shapes(shapes, 4, 8, rng)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 
 import numpy as np
 import pytest
@@ -23,12 +22,9 @@ from cardamage.anchors.grid import cell_anchors
 from cardamage.anchors.overlap import best_shape_overlaps, placed_overlaps
 from cardamage.config import get_cfg
 
-SEED = random.SystemRandom().randrange(10**6)
 
-
-@pytest.mark.parametrize("seed", [SEED])
-def test_counts_in_parts_are_those_of_the_whole(seed: int) -> None:
-    overlaps = np.random.default_rng(seed).uniform(0, 1, 3000)
+def test_counts_in_parts_are_those_of_the_whole(fresh_seed: int) -> None:
+    overlaps = np.random.default_rng(fresh_seed).uniform(0, 1, 3000)
     overlaps[:6] = [0.7, 0.5, 0.15, 1.0, 0.0, 0.3]
     tally = Tally.empty()
     for part in np.array_split(overlaps, 7):
@@ -56,9 +52,8 @@ def _grid() -> AnchorGrid:
     return AnchorGrid(cells, (4, 8, 16), 0.0, 16)
 
 
-@pytest.mark.parametrize("seed", [SEED])
-def test_all_sizes_of_a_training_count(seed: int) -> None:
-    rng = np.random.default_rng(seed)
+def test_all_sizes_of_a_training_count(fresh_seed: int) -> None:
+    rng = np.random.default_rng(fresh_seed)
     pictures = rng.integers(80, 300, (200, 2))
     corners = np.sort(rng.uniform(0, 1, (200, 2, 2)), axis=1).reshape(-1, 4) * pictures[:, [1, 0, 1, 0]]
     boxes, sizes, grid = AnnotatedBoxes(corners, pictures), [(64, 400), (128, 400), (300, 350)], _grid()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +15,6 @@ from cardamage.errors import ConfigValueError, DataError
 from cardamage.structures import BoxMode
 from tests.support.paths import REPOSITORY
 
-SEED = random.SystemRandom().randrange(10**6)
 QUICK = TuningSettings(starts=3, generations=120)
 Make = Callable[..., CfgNode]
 
@@ -51,9 +49,8 @@ def _boxes(rng: np.random.Generator, sides: np.ndarray, picture: int = 400) -> n
 
 
 @pytest.mark.parametrize("share", ["ratios", "nothing"])
-@pytest.mark.parametrize("seed", [SEED])
-def test_thin_boxes_get_thin_anchors(make: Make, share: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
+def test_thin_boxes_get_thin_anchors(make: Make, share: str, fresh_seed: int) -> None:
+    rng = np.random.default_rng(fresh_seed)
     length = np.exp(rng.uniform(np.log(40), np.log(350), 400))
     thin = length / rng.uniform(8, 12, 400)
     lying = rng.random(400) < 0.5
@@ -109,8 +106,8 @@ def test_one_feature_map(make: Make) -> None:
     assert np.array(lists.ratios).shape == (1, 3)
 
 
-def test_boxes_of_a_pixel_and_of_huge_ratio(make: Make) -> None:
-    rng = np.random.default_rng(SEED)
+def test_boxes_of_a_pixel_and_of_huge_ratio(make: Make, fresh_seed: int) -> None:
+    rng = np.random.default_rng(fresh_seed)
     sides = np.concatenate(
         [np.ones((50, 2)), rng.uniform([300, 1], [390, 2], (50, 2)), rng.uniform(1, 390, (50, 2))]
     )
