@@ -39,7 +39,8 @@ def test_names_of_version_0_and_1() -> None:
     old = downgrade_config(get_cfg(), 1)
     assert old.MODEL.RPN.ANCHOR_SIZES == old.MODEL.RETINANET.ANCHOR_SIZES == [[32, 64, 128, 256, 512]]
     assert "SIZES" not in old.MODEL.ANCHOR_GENERATOR
-    assert "AUG" not in old.TEST
+    # What version 1 never had stays where it is.
+    assert set(old.TEST.AUG) == {"MERGE", "MERGE_THRESH"}
     assert (old.TEST.AUG_ON, old.TEST.DETECTIONS_PER_IMG, old.MODEL.ROI_HEADS.NMS) == (False, 100, 0.5)
     assert downgrade_config(old, 0).MODEL.RPN_HEAD.NAME == "StandardRPNHead"
 
