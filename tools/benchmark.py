@@ -1,4 +1,4 @@
-"""Measure cardamage beside its peers: training, inference, loader, evaluation, conversion, start, quality.
+"""Measure cardamage beside its peers: training, inference, suppression, loader, evaluation and so on.
 
 Example: ``python tools/benchmark.py train inference --rounds 5 --json figures.json``
 """

@@ -13,7 +13,7 @@ from cardamage.utils.suggest import did_you_mean
 
 __all__ = ["CONFIG", "NAMES", "QUALITY_CONFIG", "parse_args"]
 
-NAMES = ("train", "inference", "loader", "evaluation", "conversion", "start", "quality")
+NAMES = ("train", "inference", "suppression", "loader", "evaluation", "conversion", "start", "quality")
 """The sections; ``quality`` trains for long, so it runs only where it is named."""
 
 CONFIG = "configs/COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml"

@@ -10,7 +10,7 @@ from cardamage.benchmark.settings import Settings
 
 __all__ = ["SECTIONS", "run_section"]
 
-SECTIONS = ("train", "inference", "loader", "evaluation", "conversion", "start", "quality")
+SECTIONS = ("train", "inference", "suppression", "loader", "evaluation", "conversion", "start", "quality")
 """All of them, in the order they run."""
 
 
