@@ -42,7 +42,7 @@ class Judge:
 
     def __post_init__(self) -> None:
         self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._floor = np.zeros(3)
+        self._floor: np.ndarray | float = 0.0
         self._areas = np.prod(self.boxes.shapes, axis=1)
         self._classes = np.digitize(self._areas, _AREAS)
         self._counts = np.bincount(self._classes, minlength=len(_AREAS) + 1)
@@ -81,17 +81,19 @@ class Judge:
             keep: see :meth:`overlaps`.
         """
         best = self.overlaps(vector, keep)
-        reached, found, tight = recalls = self._recalls(vector, best)
+        recalls = self._recalls(vector, best)
+        reached, found, tight = recalls[:3]
         lost = np.maximum(self._floor - recalls, 0).sum()
-        by_size = np.bincount(self._classes, best >= 0.5, len(self._counts)) / np.maximum(self._counts, 1)
-        balanced = by_size[self._counts > 0].mean()
-        return float(
-            4 * min(reached, ENOUGH) + 2 * found + 2 * balanced + tight + best.mean() - _FORBIDDEN * lost
-        )
+        wanted = 4 * min(reached, ENOUGH) + 2 * found + 2 * recalls[3:].mean() + tight + best.mean()
+        return float(wanted - _FORBIDDEN * lost)
 
     def _recalls(self, vector: np.ndarray, best: np.ndarray) -> np.ndarray:
+        """Return the shares of boxes within reach, found at 0.5 and at 0.7, and at 0.5 of each size."""
         needed = needed_overlaps(self._areas, self.grid_of(vector), self.background)
-        return np.array([(best >= threshold).mean() for threshold in (needed, 0.5, 0.7)])
+        whole = [(best >= threshold).mean() for threshold in (needed, 0.5, 0.7)]
+        present = self._counts > 0
+        by_size = np.bincount(self._classes, best >= 0.5, len(present))[present] / self._counts[present]
+        return np.concatenate([whole, by_size])
 
     def beat(self, vector: np.ndarray) -> None:
         """Let no recall fall below that of these anchors from now on."""

@@ -113,8 +113,7 @@ def _plot_sizes(axes: Axes, found: dict[str, Coverage]) -> None:
         for threshold, alpha in ((0.5, 0.45), (0.7, 1.0)):
             values = [coverage.placed[name].recall(threshold) for name in names]
             axes.bar(place, values, width * 0.92, color=color, alpha=alpha)
-            if threshold == 0.5:
-                _label(axes, place, values)
+            _label(axes, place, values, inside=threshold == 0.7)
     total = first.placed["all"].boxes
     shares = [first.placed[name].boxes / total for name in names]
     axes.set_xticks(range(len(names)), [f"{n}\n{s:.0%}" for n, s in zip(names, shares, strict=True)])
@@ -123,11 +122,20 @@ def _plot_sizes(axes: Axes, found: dict[str, Coverage]) -> None:
     _finish(axes, "size of the box in the resized picture", "Recall at 0.5 (light) and 0.7 (full)")
 
 
-def _label(axes: Axes, places: np.ndarray, values: list[float]) -> None:
+def _label(axes: Axes, places: np.ndarray, values: list[float], inside: bool) -> None:
+    """Write values above their bars, or white below the bars' ends where there is room."""
     for place, value in zip(places, values, strict=True):
-        axes.annotate(
-            f"{value:.2f}", (place, value), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8
-        )
+        if not inside or value > 0.06:
+            shift, color = (-11, "white") if inside else (2, "black")
+            axes.annotate(
+                f"{value:.2f}",
+                (place, value),
+                xytext=(0, shift),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color=color,
+            )
 
 
 def _finish(axes: Axes, label: str, title: str) -> None:
