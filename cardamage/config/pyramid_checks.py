@@ -26,18 +26,19 @@ def check_pyramid(cfg: CfgNode) -> None:
         raise ConfigValueError(f"{key} is {levels!r}; it must hold names of levels such as 'p2', or nothing.")
     if not levels:
         return
-    for reader in ("RPN", "ROI_HEADS"):
+    readers = ("RPN",) if cfg.MODEL.META_ARCHITECTURE == "ProposalNetwork" else ("RPN", "ROI_HEADS")
+    for reader in readers:
         names = cfg.MODEL[reader].IN_FEATURES
         if not set(names) <= set(levels):
             raise ConfigValueError(
                 f"MODEL.{reader}.IN_FEATURES is {list(names)}; with {key} {list(levels)} it must name some "
                 "of these."
             )
-    unread = set(levels) - {*cfg.MODEL.RPN.IN_FEATURES, *cfg.MODEL.ROI_HEADS.IN_FEATURES}
+    unread = set(levels).difference(*(cfg.MODEL[reader].IN_FEATURES for reader in readers))
     if unread:
         raise ConfigValueError(
-            f"{key} is {list(levels)}; neither MODEL.RPN.IN_FEATURES nor MODEL.ROI_HEADS.IN_FEATURES names "
-            f"{', '.join(sorted(unread))}, so leave that out."
+            f"{key} is {list(levels)}; {' and '.join(f'MODEL.{reader}.IN_FEATURES' for reader in readers)} "
+            f"don't name {', '.join(sorted(unread))}, so leave that out."
         )
     for name in ("SIZES", "ASPECT_RATIOS"):
         _check_anchors(name, cfg.MODEL.ANCHOR_GENERATOR[name], cfg.MODEL.RPN.IN_FEATURES)

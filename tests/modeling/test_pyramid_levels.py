@@ -130,7 +130,7 @@ def test_the_base_for_small_objects_is_complete() -> None:
         ),
         (
             {**P2, "MODEL.FPN.OUT_FEATURES": ["p2", "p4"]},
-            r"neither MODEL.RPN.IN_FEATURES nor MODEL.ROI_HEADS.IN_FEATURES names p4, so leave that out",
+            r"MODEL.RPN.IN_FEATURES and MODEL.ROI_HEADS.IN_FEATURES don't name p4, so leave that out",
         ),
     ],
 )
@@ -139,6 +139,11 @@ def test_levels_that_do_not_go_together_are_refused(
 ) -> None:
     with pytest.raises(ConfigValueError, match=words):
         validate_cfg(tiny_cfg(**options))
+
+
+def test_a_model_of_proposals_alone_has_no_heads_to_read_levels(tiny_cfg: Make) -> None:
+    options = {**P2, "MODEL.META_ARCHITECTURE": "ProposalNetwork", "MODEL.ROI_HEADS.IN_FEATURES": ["res4"]}
+    validate_cfg(tiny_cfg(**options))
 
 
 def test_a_level_that_the_pyramid_lacks_is_refused(tiny_cfg: Make) -> None:
