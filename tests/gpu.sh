@@ -13,7 +13,7 @@ run() {
 }
 
 # 1. Every Triton kernel against plain operations; one that falls back warns, which counts as a failure.
-run "$python" -m pytest -q -rs tests/layers/kernels tests/layers/test_greedy_nms.py \
+run "$python" -m pytest -q -rs tests/layers/kernels tests/layers/suppression \
     tests/layers/test_roi_align_pyramid.py -W error::RuntimeWarning
 # 2. A step that waits for the device raises, plain and compiled, in every precision.
 run "$python" -m pytest -q -rs tests/modeling/test_training_step.py tests/modeling/test_no_waiting.py \
