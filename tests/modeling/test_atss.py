@@ -98,8 +98,9 @@ def _boxes(rng: np.random.Generator, count: int, size: tuple[int, int], kind: st
 
 @pytest.mark.parametrize("low", [False, True])
 @pytest.mark.parametrize("kind", ["any", "thin", "whole"])
-@pytest.mark.parametrize("seed", [11, 12, 13])
-def test_against_loops(seed: int, kind: str, low: bool) -> None:
+@pytest.mark.parametrize("more", range(3))
+def test_against_loops(more: int, kind: str, low: bool, fresh_seed: int) -> None:
+    seed = fresh_seed + more
     rng = np.random.default_rng(seed)
     size, counts, topk = (120, 168), [9, 0, 1, 4], 3 + seed % 7
     grids, levels = _pyramid(size, ratios=(0.5, 1.0, 2.0)[: 1 + seed % 3])
@@ -115,7 +116,8 @@ def test_against_loops(seed: int, kind: str, low: bool) -> None:
     for i, of_image in enumerate(boxes):
         wanted = _reference(levels, of_image.astype(np.float64), topk, low)
         assert (matches[i].tolist(), labels[i].tolist()) == wanted
-    assert labels[0].sum() > 0
+    # By the paper alone, objects that are all thin may get none.
+    assert labels[0].sum() > 0 or (kind == "thin" and not low)
     assert labels[1].sum() == 0
 
 
@@ -150,9 +152,8 @@ def test_an_anchor_of_two_objects_goes_to_the_one_it_overlaps_most() -> None:
     assert (matches.tolist(), labels.tolist()) == ([[1, 0]], [[1, 0]])
 
 
-@pytest.mark.parametrize("seed", [21, 22])
-def test_ten_thousand_anchors_in_parts(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(seed)
+def test_ten_thousand_anchors_in_parts(fresh_seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(fresh_seed)
     size = (240, 330)
     grids, levels = _pyramid(size, strides=(4, 8, 16, 32))
     assert sum(map(len, grids)) > 10_000
