@@ -131,3 +131,19 @@ def test_a_model_without_box_predictor_is_refused() -> None:
     cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.MASK_ON = "ProposalNetwork", False
     with pytest.raises(ConfigError, match="NMS_TYPE"):
         trainer_class(RunPlan(cfg, [])).build_model(to_upstream(cfg))
+
+
+def test_suppression_by_masks_is_refused() -> None:
+    cfg = config("StandardROIHeads", "mask")
+    with pytest.raises(ConfigError, match="NMS_TYPE is 'mask', which Detectron2's models can't do"):
+        trainer_class(RunPlan(cfg, [])).build_model(to_upstream(cfg))
+
+
+def test_boxes_of_other_classes_suppress() -> None:
+    layers = predictor()
+    use_suppression(layers, Suppression(nms_thresh=0.5, class_agnostic=True))
+    proposals = Instances((40, 40), proposal_boxes=Boxes(torch.tensor([[0.0, 0, 10, 10], [0, 1, 10, 10]])))
+    probabilities = torch.tensor([[0.8, 0.0, 0.0, 0.2], [0.0, 0.6, 0.0, 0.4]])
+    found, rows = layers.inference((probabilities.log().clamp(min=-60), torch.zeros(2, 12)), [proposals])
+    assert rows[0].tolist() == [0]
+    assert found[0].pred_classes.tolist() == [0]
