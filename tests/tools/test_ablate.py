@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cardamage.config import get_cfg
+from cardamage.config import get_cfg, validate_cfg
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "docs" / "experiments"
@@ -34,6 +34,7 @@ def test_every_row_is_of_keys_that_exist(ablate: Any) -> None:
             cfg = get_cfg()
             cfg.merge_from_file(str(ROOT / config))
             cfg.merge_from_list([*rows[0].opts, *row.opts])
+            validate_cfg(cfg)
 
 
 def test_figures_are_those_of_the_last_evaluation(ablate: Any, tmp_path: Path) -> None:
