@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
 DEMO = output/demo
-DEMO_CONFIG ?= configs/demo/mask_rcnn_R_18_FPN.yaml
+DEMO_CONFIG ?= configs/demo/mask_rcnn_R_18_FPN_tuned.yaml
 DEMO_PICTURES ?= 200
 DEMO_SEED ?= 0
 # Further "KEY VALUE" pairs for the demo's training.
