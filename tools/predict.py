@@ -1,7 +1,7 @@
 """Find damage in photos or videos: overlays to look at, and predictions.json.
 
 Example:
-    python tools/predict.py --config-file configs/demo/mask_rcnn_R_18_FPN.yaml \
+    python tools/predict.py --config-file output/demo/config.yaml \
         --weights output/demo/model_final.pth --input photos/ --output predictions/
 """
 
