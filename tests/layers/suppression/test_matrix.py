@@ -15,6 +15,8 @@ from cardamage.layers.suppression import overlaps as overlaps_module
 from .test_overlaps import grid_boxes, iou
 
 SEED = random.randrange(10**6)
+# Names of tests must be the same in all processes that run them.
+FRESH = pytest.param(SEED, id="fresh")
 SHAPES = [(1, 1), (5, 33), (2, 150)]
 
 
@@ -52,7 +54,7 @@ def _pairs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("_pairs")
-@pytest.mark.parametrize("seed", [0, SEED])
+@pytest.mark.parametrize("seed", [0, FRESH])
 @pytest.mark.parametrize(("groups", "size"), SHAPES)
 def test_new_scores_equal_plain_loops(seed: int, groups: int, size: int) -> None:
     boxes, alive = grid_boxes(groups, size, seed)
@@ -76,7 +78,7 @@ def test_new_scores_equal_plain_loops(seed: int, groups: int, size: int) -> None
 
 
 @pytest.mark.usefixtures("_pairs")
-@pytest.mark.parametrize("seed", [0, SEED])
+@pytest.mark.parametrize("seed", [0, FRESH])
 @pytest.mark.parametrize(("groups", "size"), SHAPES)
 @pytest.mark.parametrize("threshold", [0.0, 0.447])
 def test_what_stays_equals_plain_loops(seed: int, groups: int, size: int, threshold: float) -> None:

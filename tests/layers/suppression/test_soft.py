@@ -13,6 +13,8 @@ from cardamage.layers import batched_soft_nms
 from cardamage.layers.suppression import fading, soft_nms_scores
 
 SEED = random.randrange(10**6)
+# Names of tests must be the same in all processes that run them.
+FRESH = pytest.param(SEED, id="fresh")
 
 
 def _iou(a: list[float], b: list[float]) -> float:
@@ -89,7 +91,7 @@ def test_groups_are_independent(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["linear", "gaussian"])
-@pytest.mark.parametrize("seed", [0, SEED])
+@pytest.mark.parametrize("seed", [0, FRESH])
 @pytest.mark.parametrize("low", [0.0, 0.05])
 def test_groups_of_many_sizes_go_in_step(
     method: str, seed: int, low: float, monkeypatch: pytest.MonkeyPatch
