@@ -22,23 +22,13 @@ from cardamage.modeling.roi_heads import StandardROIHeads
 from cardamage.modeling.sampling import sample_batch
 from cardamage.structures import Boxes, Instances
 from cardamage.utils.events import EventStorage
+from tests.support.c4 import C4
 
 Make = Callable[..., Any]
 BACKGROUND = 4
 FIXED = pytest.mark.parametrize("fixed", [False, True], ids=["compact", "fixed"])
 CASCADE = {"MODEL.ROI_HEADS.NAME": "CascadeROIHeads", "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": True}
 HARD = {"MODEL.ROI_HEADS.SAMPLER": "hard_negative"}
-C4 = {
-    "MODEL.BACKBONE.NAME": "build_resnet_backbone",
-    "MODEL.RESNETS.DEPTH": 50,
-    "MODEL.RESNETS.RES2_OUT_CHANNELS": 256,
-    "MODEL.RESNETS.OUT_FEATURES": ["res4"],
-    "MODEL.ANCHOR_GENERATOR.SIZES": [[32, 64]],
-    "MODEL.RPN.IN_FEATURES": ["res4"],
-    "MODEL.ROI_HEADS.NAME": "Res5ROIHeads",
-    "MODEL.ROI_HEADS.IN_FEATURES": ["res4"],
-    "MODEL.ROI_MASK_HEAD.NUM_CONV": 0,
-}
 
 
 def _hardest(labels: list[int], hardness: list[float], count: int) -> list[int]:

@@ -14,17 +14,10 @@ from cardamage.modeling.fusion.plan import plan_fusion
 from cardamage.modeling.postprocessing import scale_detections
 from cardamage.modeling.roi_heads.suppression import KINDS as SUPPRESSIONS
 from cardamage.utils.events import EventStorage
+from tests.support import c4
+from tests.support.fake_devices import needs_fake_devices
 
 Make = Callable[..., Any]
-
-
-def _has_fake_devices() -> bool:
-    """Older torch asks for a driver even so."""
-    try:
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            return bool((torch.arange(2, device="cuda") < torch.ones(2).to("cuda")).is_cuda)
-    except (RuntimeError, AssertionError):
-        return False
 
 
 def _move_without_values(model: torch.nn.Module) -> None:
@@ -36,19 +29,8 @@ def _move_without_values(model: torch.nn.Module) -> None:
                     values[name] = torch.nn.Parameter(empty) if values is module._parameters else empty
 
 
-C4 = {
-    # BatchNorm that learns would count rows that only fill a shape, so with it the heads do wait.
-    "MODEL.RESNETS.NORM": "FrozenBN",
-    "MODEL.BACKBONE.NAME": "build_resnet_backbone",
-    "MODEL.RESNETS.DEPTH": 50,
-    "MODEL.RESNETS.RES2_OUT_CHANNELS": 256,
-    "MODEL.RESNETS.OUT_FEATURES": ["res4"],
-    "MODEL.ANCHOR_GENERATOR.SIZES": [[32, 64]],
-    "MODEL.RPN.IN_FEATURES": ["res4"],
-    "MODEL.ROI_HEADS.NAME": "Res5ROIHeads",
-    "MODEL.ROI_HEADS.IN_FEATURES": ["res4"],
-    "MODEL.ROI_MASK_HEAD.NUM_CONV": 0,
-}
+# BatchNorm that learns would count rows that only fill a shape, so with it the heads do wait.
+C4 = {**c4.C4, "MODEL.RESNETS.NORM": "FrozenBN"}
 KINDS: dict[str, dict[str, Any]] = {
     "fpn": {},
     "cascade": {"MODEL.ROI_HEADS.NAME": "CascadeROIHeads", "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": True},
@@ -92,7 +74,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")
+@needs_fake_devices
 @pytest.mark.parametrize("masks", ["polygons", "bitmaps", "both"])
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_losses_never_wait_for_the_device(
@@ -113,7 +95,7 @@ def test_losses_never_wait_for_the_device(
     assert waits.found == []
 
 
-@pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")
+@needs_fake_devices
 def test_images_without_objects_never_wait(tiny_cfg: Make, sample: Make, waits: Any) -> None:
     model = build_model(tiny_cfg())
     with FakeTensorMode(allow_non_fake_inputs=True), EventStorage():
@@ -123,7 +105,7 @@ def test_images_without_objects_never_wait(tiny_cfg: Make, sample: Make, waits: 
     assert waits.found == []
 
 
-@pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")
+@needs_fake_devices
 def test_waiting_is_noticed(waits: Any) -> None:
     with FakeTensorMode(allow_non_fake_inputs=True), waits:
         x = torch.ones(3).to("cuda", non_blocking=True)
@@ -145,7 +127,7 @@ def test_waiting_is_noticed(waits: Any) -> None:
     assert waits.found == ["_local_scalar_dense", "index", "nonzero", "_unique2"]
 
 
-@pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")
+@needs_fake_devices
 @pytest.mark.parametrize(
     ("heads", "kind"),
     [("CascadeROIHeads", "hard"), *(("StandardROIHeads", kind) for kind in SUPPRESSIONS)],
@@ -170,7 +152,7 @@ def test_detections_wait_only_for_their_number(tiny_cfg: Make, sample: Make, hea
             scaled.instances()
 
 
-@pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")
+@needs_fake_devices
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("norm", ["BN", "GN"])
 def test_fused_detections_wait_only_for_their_number(
@@ -192,7 +174,7 @@ def test_fused_detections_wait_only_for_their_number(
         assert {(t.device.type, t.dtype) for t in results} == {("cuda", torch.float32)}
 
 
-@pytest.mark.skipif(not _has_fake_devices(), reason="this torch has no devices without values")
+@needs_fake_devices
 @pytest.mark.parametrize("coarse", ["", "ROIAlignV2"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_refined_masks_wait_only_for_their_number(

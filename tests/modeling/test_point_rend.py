@@ -22,6 +22,7 @@ from cardamage.modeling.roi_heads.point_head import PointHead, subdivide
 from cardamage.modeling.roi_heads.point_rend import _point_loss
 from cardamage.structures import Boxes, Instances
 from cardamage.utils.events import EventStorage
+from tests.support.c4 import C4
 
 Make = Callable[..., Any]
 CPU = torch.device("cpu")
@@ -346,15 +347,6 @@ def test_bad_values_are_refused(tiny_cfg: Make, key: str, value: Any) -> None:
 
 
 def test_heads_without_feature_maps_are_refused(tiny_cfg: Make) -> None:
-    options = {
-        "MODEL.BACKBONE.NAME": "build_resnet_backbone",
-        "MODEL.RESNETS.DEPTH": 50,
-        "MODEL.RESNETS.RES2_OUT_CHANNELS": 256,
-        "MODEL.RESNETS.OUT_FEATURES": ["res4"],
-        "MODEL.ANCHOR_GENERATOR.SIZES": [[32, 64]],
-        "MODEL.RPN.IN_FEATURES": ["res4"],
-        "MODEL.ROI_HEADS.NAME": "Res5ROIHeads",
-        "MODEL.ROI_HEADS.IN_FEATURES": ["res4"],
-    }
+    options = C4
     with pytest.raises(ConfigValueError, match="Res5ROIHeads has none for it"):
         build_model(tiny_cfg(**{**POINTS, **options}))

@@ -38,6 +38,7 @@ class _Boxes:
 
     @classmethod
     def around_objects(cls, groups: int, size: int, device: torch.device) -> _Boxes:
+        """Draw boxes: each is one of an image's objects, moved and resized a little; the same every time."""
         generator = torch.Generator().manual_seed(0)
         centres = torch.rand(groups, _OBJECTS, 2, generator=generator) * torch.tensor([1216.0, 800.0])
         sides = torch.rand(groups, _OBJECTS, 2, generator=generator) * 250 + 30

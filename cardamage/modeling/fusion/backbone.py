@@ -150,6 +150,7 @@ def fused_merge(fpn: FPN, kernels: Kernels) -> Forward | None:
 
     @region
     def merge(below: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        """Return the pyramid's levels of the trunk's maps by name, the finest first."""
         results: list[torch.Tensor] = []
         merged: torch.Tensor | None = None
         for name, lateral, output in steps:

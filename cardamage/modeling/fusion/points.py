@@ -42,6 +42,7 @@ def fused_point_layers(
         return predict(x)
 
     def forward(fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+        """Return the points' logits; on a processor some regions at a time, which stay in its cache."""
         if len(fine) <= _REGIONS_AT_ONCE or fine.device.type != "cpu":
             logits = run(fine, coarse)
         else:
